@@ -1,0 +1,72 @@
+// Forms that post to plain routes (sign in, sign up, reset): JSON out, a session cookie or a reason back.
+
+function say(form, message, name = "") {
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const room of form.querySelectorAll("[data-error]")) room.textContent = "";
+  if (!message) return;
+  const room = form.querySelector(`[data-error="${CSS.escape(name)}"]`) ?? form.querySelector("[data-error='']");
+  if (room) room.textContent = message;
+  const field = name && form.elements.namedItem(name);
+  if (field) {
+    field.setAttribute("aria-invalid", "true");
+    field.focus();
+  }
+}
+
+/** A path on this site from ?next=, or the fallback: never another site. */
+function next(fallback) {
+  const wanted = new URLSearchParams(location.search).get("next") ?? "";
+  try {
+    const url = new URL(wanted, location.origin);
+    return wanted.startsWith("/") && url.origin === location.origin ? url.pathname + url.search : fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+async function post(form) {
+  const button = form.querySelector("[type=submit]");
+  button.disabled = true;
+  say(form, "");
+  try {
+    const fields = Object.fromEntries(new FormData(form));
+    const token = new URLSearchParams(location.search).get("token");
+    if (token && form.dataset.withToken !== undefined) fields.token = token;
+    const answer = await fetch(form.dataset.post, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Zoetrope": "1" },
+      body: JSON.stringify(fields),
+    });
+    const said = await answer.json().catch(() => ({}));
+    if (!answer.ok) {
+      say(form, said.error?.message ?? "That did not work. Try again in a moment.", said.error?.param ?? "");
+    } else if (form.dataset.then && !said.message) {
+      // A new page load, so that the event socket carries the new cookie.
+      location.assign(next(form.dataset.then));
+      return;
+    } else {
+      form.dataset.done = "";
+      form.reset();
+      const room = form.querySelector("[data-done-words]");
+      if (said.message && room) room.textContent = said.message;
+    }
+  } catch {
+    say(form, "The studio cannot be reached. Check the network and try again.");
+  }
+  button.disabled = false;
+}
+
+/** Handle every form[data-post] on the site, now and later. */
+export function watchForms() {
+  document.addEventListener(
+    "submit",
+    (event) => {
+      const form = event.target.closest("form[data-post]");
+      if (!form) return;
+      event.preventDefault();
+      event.stopPropagation();
+      post(form);
+    },
+    true,
+  );
+}

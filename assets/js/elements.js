@@ -1,0 +1,139 @@
+// Small custom elements. The server sets their attributes; they own what is inside them.
+
+const SVG = "http://www.w3.org/2000/svg";
+const calmly = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** <z-time datetime="ISO 8601">: "3 min ago", kept true; the exact time on demand. */
+class TimeElement extends HTMLElement {
+  static observedAttributes = ["datetime"];
+  static relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+  static exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+  connectedCallback() {
+    this.timer = setInterval(() => this.say(), 20000);
+    this.say();
+  }
+
+  disconnectedCallback() {
+    clearInterval(this.timer);
+  }
+
+  attributeChangedCallback() {
+    if (this.isConnected) this.say();
+  }
+
+  say() {
+    const at = new Date(this.getAttribute("datetime") ?? "");
+    if (Number.isNaN(at.getTime())) {
+      this.textContent = "";
+      return;
+    }
+    const seconds = (at.getTime() - Date.now()) / 1000;
+    const past = Math.abs(seconds);
+    const { relative, exact } = TimeElement;
+    this.title = exact.format(at);
+    if (past < 45) this.textContent = seconds > 0 ? "in a moment" : "just now";
+    else if (past < 3570) this.textContent = relative.format(Math.round(seconds / 60), "minute");
+    else if (past < 84600) this.textContent = relative.format(Math.round(seconds / 3600), "hour");
+    else if (past < 30 * 86400) this.textContent = relative.format(Math.round(seconds / 86400), "day");
+    else this.textContent = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }).format(at);
+  }
+}
+
+/** <z-ring value="0-100" still>: progress as a ring of slits; the one at work glows. */
+class RingElement extends HTMLElement {
+  static observedAttributes = ["value", "idle"];
+  static slits = 24;
+
+  connectedCallback() {
+    if (!this.firstChild) {
+      const svg = document.createElementNS(SVG, "svg");
+      svg.setAttribute("viewBox", "-24 -24 48 48");
+      svg.setAttribute("aria-hidden", "true");
+      for (let i = 0; i < RingElement.slits; i += 1) {
+        const slit = document.createElementNS(SVG, "line");
+        slit.setAttribute("y1", "-15");
+        slit.setAttribute("y2", "-22");
+        slit.setAttribute("transform", `rotate(${(i * 360) / RingElement.slits})`);
+        svg.append(slit);
+      }
+      this.append(svg);
+    }
+    this.show();
+  }
+
+  attributeChangedCallback() {
+    if (this.firstChild) this.show();
+  }
+
+  show() {
+    const value = Math.min(100, Math.max(0, Number(this.getAttribute("value")) || 0));
+    const lit = Math.floor((value / 100) * RingElement.slits);
+    const idle = this.getAttribute("idle") === "true";
+    [...this.firstChild.children].forEach((slit, i) => {
+      slit.setAttribute("class", i < lit ? "lit" : i === lit && !idle && value < 100 ? "next" : "");
+    });
+  }
+}
+
+/** <z-clip src poster>: a poster that plays while its tile is pointed at or holds the focus. */
+class ClipElement extends HTMLElement {
+  static observedAttributes = ["src", "poster"];
+
+  connectedCallback() {
+    this.tile = this.closest("[data-tile]") ?? this;
+    this.events = new AbortController();
+    const { signal } = this.events;
+    const start = () => calmly.matches || this.play();
+    this.tile.addEventListener("pointerenter", (event) => event.pointerType !== "touch" && start(), { signal });
+    this.tile.addEventListener("pointerleave", () => this.tile.matches(":focus-within") || this.stop(), { signal });
+    this.tile.addEventListener("focusin", start, { signal });
+    this.tile.addEventListener("focusout", (event) => {
+      if (!this.tile.contains(event.relatedTarget)) this.stop();
+    }, { signal });
+    this.drawPoster();
+  }
+
+  disconnectedCallback() {
+    this.events?.abort();
+    this.stop();
+  }
+
+  attributeChangedCallback(name, before, after) {
+    if (this.isConnected && before !== after && name === "poster") this.drawPoster();
+  }
+
+  drawPoster() {
+    const source = this.getAttribute("poster");
+    if (!source) return;
+    this.image ??= Object.assign(document.createElement("img"), { alt: "", loading: "lazy", decoding: "async" });
+    this.image.src = source;
+    if (!this.image.isConnected) this.prepend(this.image);
+  }
+
+  play() {
+    const source = this.getAttribute("src");
+    if (!source || this.video) return;
+    this.video = Object.assign(document.createElement("video"), { muted: true, loop: true, playsInline: true });
+    this.video.tabIndex = -1;
+    this.video.setAttribute("aria-hidden", "true");
+    this.video.src = source;
+    this.video.addEventListener("playing", () => this.video?.classList.add("seen"), { once: true });
+    this.append(this.video);
+    this.video.play().catch(() => this.stop());
+  }
+
+  stop() {
+    this.video?.remove();
+    this.video = undefined;
+  }
+
+  toggle() {
+    if (this.video) this.stop();
+    else this.play();
+  }
+}
+
+customElements.define("z-time", TimeElement);
+customElements.define("z-ring", RingElement);
+customElements.define("z-clip", ClipElement);

@@ -1,0 +1,76 @@
+// Keys of the rooms with many clips: they press the buttons that are on the page, so they can do nothing that those can't.
+
+const typing = (target) => target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+const tiles = () => [...document.querySelectorAll("[data-tile]")].filter((tile) => tile.offsetParent !== null);
+const current = () => document.activeElement?.closest?.("[data-tile]") ?? null;
+
+function move(by) {
+  const all = tiles();
+  if (!all.length) return;
+  const at = all.indexOf(current());
+  const to = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + by))];
+  (to.querySelector("[data-tile-link]") ?? to).focus();
+  to.scrollIntoView({ block: "nearest" });
+}
+
+const press = (verb) => {
+  const button = current()?.querySelector(`[data-verb="${verb}"]`) ?? document.querySelector(`[data-page-verb="${verb}"]`);
+  button?.click();
+  return Boolean(button);
+};
+
+const KEYS = {
+  "/": () => {
+    const field = document.querySelector("[data-search]");
+    field?.focus();
+    field?.select();
+    return Boolean(field);
+  },
+  j: () => move(1),
+  k: () => move(-1),
+  f: () => press("favourite"),
+  u: () => press("use"),
+  x: () => press("select"),
+  d: () => press("delete"),
+  a: () => press("allow"),
+  b: () => press("block"),
+  n: () => press("note"),
+  s: () => press("skip"),
+  z: () => press("undo"),
+  "?": () => {
+    const help = document.getElementById("keys-help");
+    if (help && !help.open) help.showModal();
+    return Boolean(help);
+  },
+};
+
+const PLAYER_KEYS = { ",": (p) => p.step(-1), ".": (p) => p.step(1), l: (p) => p.loop(), " ": (p) => p.toggle() };
+
+export function watchKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape" && typing(event.target) && event.target.matches("[data-search]")) event.target.blur();
+    if (typing(event.target) || document.querySelector("dialog[open]")) return;
+    const player = document.querySelector("z-player");
+    const onButton = event.target.closest?.("button, a[href]:not([data-tile-link]), summary, [role=slider], label");
+    if (event.key === " ") {
+      if (onButton) return;
+      const clip = current()?.querySelector("z-clip");
+      if (clip) clip.toggle();
+      else if (!press("reveal")) {
+        if (!player) return;
+        player.toggle();
+      }
+      event.preventDefault();
+      return;
+    }
+    if (player && PLAYER_KEYS[event.key]) {
+      PLAYER_KEYS[event.key](player);
+      event.preventDefault();
+      return;
+    }
+    if (KEYS[event.key] && document.querySelector("[data-keys]")) {
+      if (KEYS[event.key]() !== false) event.preventDefault();
+    }
+  });
+}

@@ -1,0 +1,9 @@
+// Runs before the first paint: the reader's own choice of light or dark, if there is one.
+try {
+  const chosen = localStorage.getItem("zoetrope.theme");
+  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+} catch {
+  // Storage is closed in this browser: the system's choice stands.
+}
+// A letter's link carries a token: the reset page shows its second form then.
+if (new URLSearchParams(location.search).has("token")) document.documentElement.dataset.token = "";

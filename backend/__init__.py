@@ -1,0 +1,1 @@
+"""The control plane: domain, data, use cases and API, and what starts an installation."""

@@ -1,0 +1,58 @@
+"""The API as one FastAPI app: served alone, or with the pages mounted behind it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from backend.api import auth, health, media, models, objects, uploads, videos
+from backend.api.errors import install_error_handlers
+from backend.api.limits import BodyLimit
+from backend.api.outermost import Outermost
+from backend.domain.errors import NotFound
+from backend.web_process import WebProcess
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+_nothing_there = APIRouter(include_in_schema=False)
+
+
+@_nothing_there.api_route("/v1/{path:path}", methods=_METHODS)
+@_nothing_there.api_route("/v1", methods=_METHODS)
+@_nothing_there.api_route("/auth/{path:path}", methods=_METHODS)
+async def unknown_path() -> None:
+    """A JSON 404, never the web app's page."""
+    raise NotFound("There is nothing at this address. The API is described at /docs/api.")
+
+
+def create_app(process: WebProcess | None = None) -> FastAPI:
+    """The app.
+
+    Opens the studio at the first request, so it can be made where there is none (to build the client).
+
+    Its lifespan closes the studio when it is served alone; a server that mounts it closes `process` itself.
+    """
+    shared = process or WebProcess()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await shared.close()
+
+    app = FastAPI(
+        title="Zoetrope",
+        summary="Text to video on your own GPUs: `/v1/videos` as the openai client speaks it.",
+        version="1",
+        lifespan=lifespan,
+        openapi_url="/v1/openapi.json",
+        docs_url="/docs/api",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.process = shared
+    for part in (videos, models, uploads, media, auth, objects, health):
+        app.include_router(part.router)
+    app.include_router(_nothing_there)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Outermost)
+    return app

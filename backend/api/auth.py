@@ -1,0 +1,262 @@
+"""The ways in and out for people: JSON in, a session cookie out. Programs use API keys instead."""
+
+import html
+import secrets
+from string import Template
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from backend.api.dependencies import SignedIn, StudioDep, address_of, require_own_page
+from backend.api.limits import coarse_limit
+from backend.auth.tokens import SESSION_COOKIE
+from backend.domain.errors import InvalidField, RateLimited
+from backend.log import get_logger
+from backend.services import open_session
+from backend.services.confirm_email import confirm_email
+from backend.services.create_sign_in_link import follow_sign_in_link
+from backend.services.identify import identify_session
+from backend.services.reset_password import request_password_reset, reset_password, set_password
+from backend.services.sign_in import sign_in
+from backend.services.sign_out import sign_out, sign_out_everywhere
+from backend.services.sign_up import sign_up
+from backend.studio import Studio
+
+log = get_logger(__name__)
+
+Text = Annotated[str, StringConstraints(max_length=2000)]
+
+
+async def _own_page(request: Request) -> None:
+    require_own_page(request, header=True)
+
+
+router = APIRouter(
+    prefix="/auth", tags=["sign-in"], dependencies=[Depends(coarse_limit)], include_in_schema=False
+)
+_form = [Depends(_own_page)]
+
+
+class _In(BaseModel):
+    """Base of the forms: strict about nothing but size."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SignInIn(_In):
+    """E-mail and password."""
+
+    email: Text
+    password: Text
+
+
+class SignUpIn(_In):
+    """A new account."""
+
+    email: Text
+    password: Text
+    invitation: Text = ""
+
+
+class TokenIn(_In):
+    """The token of a letter."""
+
+    token: Text = ""
+
+
+class ResetIn(_In):
+    """With a token and a password: set it. With an e-mail alone: ask for a letter."""
+
+    email: Text = ""
+    token: Text = ""
+    password: Text = ""
+
+
+class ResetRequestIn(_In):
+    """Whose password was forgotten."""
+
+    email: Text
+
+
+class PasswordIn(_In):
+    """A new password of somebody who is signed in."""
+
+    password: Text
+    current: Text = ""
+
+
+class SignOutIn(_In):
+    """`everywhere` ends all sessions of this person."""
+
+    everywhere: bool = Field(default=False)
+
+
+@router.post("/sign-in", dependencies=_form)
+async def post_sign_in(form: SignInIn, request: Request, studio: StudioDep) -> Response:
+    """Sign in by password."""
+    session = await sign_in(
+        studio,
+        email=form.email,
+        password=form.password,
+        address=address_of(request),
+        user_agent=_agent(request),
+    )
+    return _with_cookie(JSONResponse({"signed_in": True}), studio, session)
+
+
+@router.post("/sign-up", dependencies=_form)
+async def post_sign_up(form: SignUpIn, request: Request, studio: StudioDep) -> Response:
+    """Make an account, as far as the operator allows."""
+    done = await sign_up(
+        studio,
+        email=form.email,
+        password=form.password,
+        invitation=form.invitation,
+        address=address_of(request),
+        user_agent=_agent(request),
+    )
+    if done.signed_in is None:
+        return JSONResponse(
+            {"signed_in": False, "message": "Done. Look for a letter from us to confirm your address."}
+        )
+    return _with_cookie(JSONResponse({"signed_in": True}), studio, done.signed_in)
+
+
+@router.post("/confirm", dependencies=_form)
+async def post_confirm(form: TokenIn, request: Request, studio: StudioDep) -> Response:
+    """Confirm an address by a letter's token."""
+    session = await confirm_email(studio, token=form.token, user_agent=_agent(request))
+    return _with_cookie(JSONResponse({"signed_in": True}), studio, session)
+
+
+@router.post("/reset-request", dependencies=_form)
+async def post_reset_request(
+    form: ResetRequestIn, request: Request, studio: StudioDep, later: BackgroundTasks
+) -> dict[str, str]:
+    """Ask for a letter. The answer is the same, and as quick, whoever has that address or hasn't."""
+    later.add_task(_send_reset, studio, form.email, address_of(request))
+    return {"message": "If there is an account of that address, the letter is on its way."}
+
+
+@router.post("/reset", dependencies=_form)
+async def post_reset(form: ResetIn, request: Request, studio: StudioDep, later: BackgroundTasks) -> Response:
+    """Set a new password by a letter's token; without one, ask for the letter."""
+    if form.token:
+        session = await reset_password(
+            studio, token=form.token, password=form.password, user_agent=_agent(request)
+        )
+        return _with_cookie(JSONResponse({"signed_in": True}), studio, session)
+    if not form.email:
+        raise InvalidField("Enter the address of your account.", param="email")
+    later.add_task(_send_reset, studio, form.email, address_of(request))
+    return JSONResponse(
+        {"message": "If there is an account of that address, the letter is on its way."}, background=later
+    )
+
+
+@router.post("/password", dependencies=_form)
+async def post_password(
+    form: PasswordIn, request: Request, studio: StudioDep, principal: SignedIn
+) -> Response:
+    """Set one's own password; every other session ends."""
+    session = await set_password(
+        studio, principal, password=form.password, current=form.current, user_agent=_agent(request)
+    )
+    return _with_cookie(JSONResponse({"signed_in": True}), studio, session)
+
+
+@router.post("/sign-out", dependencies=_form)
+async def post_sign_out(request: Request, studio: StudioDep, form: SignOutIn | None = None) -> Response:
+    """End this session, or all of them; without one there is nothing to do."""
+    token = request.cookies.get(SESSION_COOKIE)
+    if token and form is not None and form.everywhere:
+        await _everywhere(studio, token)
+    if token:
+        await sign_out(studio, token)
+    response = JSONResponse({"signed_in": False})
+    response.delete_cookie(
+        SESSION_COOKIE, path="/", httponly=True, samesite="lax", secure=studio.settings.secure_cookies
+    )
+    return response
+
+
+@router.get("/link/{token}")
+async def show_link(token: str) -> Response:
+    """A page that posts the link's token: mail scanners and previews only GET, and must not use it up."""
+    nonce = secrets.token_urlsafe(16)
+    action = html.escape(f"/auth/link/{quote(token, safe='')}", quote=True)
+    return HTMLResponse(
+        _LINK_PAGE.substitute(action=action, nonce=nonce),
+        headers={
+            "cache-control": "no-store",
+            "content-security-policy": (
+                f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}';"
+                " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+            ),
+        },
+    )
+
+
+@router.post("/link/{token}")
+async def use_link(token: str, request: Request, studio: StudioDep) -> Response:
+    """Sign in by the link, once."""
+    require_own_page(request, header=False)
+    try:
+        session = await follow_sign_in_link(studio, token=token, user_agent=_agent(request))
+    except InvalidField as error:
+        return HTMLResponse(_ENDED_PAGE.substitute(message=html.escape(error.message)), status_code=410)
+    return _with_cookie(RedirectResponse("/", status_code=303), studio, session)
+
+
+async def _everywhere(studio: Studio, token: str) -> None:
+    principal = await identify_session(studio, token)
+    if principal is not None:
+        await sign_out_everywhere(studio, principal)
+
+
+async def _send_reset(studio: Studio, email: str, address: str) -> None:
+    try:
+        await request_password_reset(studio, email=email, address=address)
+    except RateLimited:
+        log.warning("reset.limited")
+
+
+def _with_cookie(response: Response, studio: Studio, session: open_session.SignedIn) -> Response:
+    response.set_cookie(
+        SESSION_COOKIE,
+        session.token,
+        expires=session.expires_at,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=studio.settings.secure_cookies,
+    )
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+def _agent(request: Request) -> str:
+    return request.headers.get("user-agent", "")
+
+
+_LINK_PAGE = Template("""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Sign in · Zoetrope</title>
+<style nonce="$nonce">
+  :root { color-scheme: dark light }
+  body { font: 1rem/1.5 system-ui; display: grid; place-content: center; min-height: 90vh }
+  button { font: inherit; padding: .6rem 1.2rem }
+</style>
+<form method="post" action="$action"><button>Sign in to Zoetrope</button></form>
+<script nonce="$nonce">document.forms[0].requestSubmit()</script>
+</html>
+""")
+_ENDED_PAGE = Template("""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>This link has ended · Zoetrope</title>
+<p>$message <a href="/sign-in">Sign in</a></p>
+</html>
+""")

@@ -1,0 +1,87 @@
+"""Whether this process lives, whether the studio can make clips, and its figures."""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import text
+
+from backend import metrics
+from backend.api.client_address import is_loopback
+from backend.api.dependencies import StudioDep
+from backend.domain.attempt import LEASE
+from backend.studio import Studio
+
+router = APIRouter(include_in_schema=False)
+
+CHECK_TIMEOUT_S = 3.0
+HEARTBEAT_GRACE = timedelta(seconds=5)
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """This process answers. Asks no other part, so that none of them can get it killed."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(studio: StudioDep) -> Response:
+    """Database, Valkey, storage and a live worker: 200 when clips can be made, else 503 naming what is away."""
+    checks: dict[str, Callable[[], Awaitable[str]]] = {
+        "database": lambda: _answers(studio.db.ping()),
+        "valkey": lambda: _answers(studio.wakeups.ping()),
+        "storage": lambda: _answers(studio.storage.ping()),
+        "worker": lambda: _live_worker(studio),
+    }
+    found = dict(
+        zip(checks, await asyncio.gather(*(_guarded(check) for check in checks.values())), strict=True)
+    )
+    ready = all(state == "ok" for state in found.values())
+    return JSONResponse(
+        {"ready": ready, "checks": found},
+        status_code=200 if ready else 503,
+        headers={"cache-control": "no-store"},
+    )
+
+
+@router.get("/metrics")
+async def prometheus(request: Request, studio: StudioDep) -> Response:
+    """Prometheus' figures of this process: on this machine, or with `ZOETROPE_METRICS_TOKEN` as bearer."""
+    token = studio.settings.metrics_token
+    sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+    allowed = is_loopback(request)
+    if not allowed and token is not None:
+        allowed = hmac.compare_digest(sent.encode(), token.get_secret_value().encode())
+    if not allowed:
+        raise HTTPException(404)
+    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+
+async def _answers(ping: Awaitable[None]) -> str:
+    await ping
+    return "ok"
+
+
+async def _live_worker(studio: Studio) -> str:
+    async with studio.db.reading() as session:
+        count = (
+            await session.execute(
+                text(
+                    "SELECT count(*) FROM workers WHERE state = 'live'"
+                    " AND heartbeat_at > now() - make_interval(secs => :lease_s)"
+                ),
+                {"lease_s": (LEASE + HEARTBEAT_GRACE).total_seconds()},
+            )
+        ).scalar_one()
+    return "ok" if count else "no live worker"
+
+
+async def _guarded(check: Callable[[], Awaitable[str]]) -> str:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await check()
+    except Exception as error:  # noqa: BLE001  # any failure means: away
+        return f"away ({type(error).__name__})"

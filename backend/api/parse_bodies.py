@@ -1,0 +1,134 @@
+"""One shape from three encodings: plain multipart, bracketed multipart (`video[id]`), and JSON.
+
+JSON is flattened to the bracketed spelling, so that a route reads one kind of field only.
+"""
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
+from backend.domain.errors import InvalidField
+
+MAX_FIELDS = 100
+MAX_FIELD_BYTES = 32 * 1024 * 1024
+MAX_FILES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """Parsed fields by name, in the bracketed spelling, and files by field name. Close it by `async with`."""
+
+    values: Mapping[str, str]
+    files: Mapping[str, UploadFile]
+
+    async def close(self) -> None:
+        """Delete what was spooled to disk."""
+        for file in self.files.values():
+            await file.close()
+
+    def text(self, name: str) -> str | None:
+        """The field's text, or None when it is absent or empty."""
+        value = self.values.get(name)
+        if not value:
+            return None
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidField(f"{name} is not valid Unicode text.", param=name) from None
+        return value
+
+    def integer(self, name: str) -> int | None:
+        """A whole number. Raises `InvalidField`."""
+        value = self.number(name)
+        if value is None:
+            return None
+        if not value.is_integer():
+            raise InvalidField(f"{name} is a whole number, not {value:g}.", param=name)
+        # From the text, not from the float: a seed past 2**53 would come out as another one.
+        text = self.values[name].strip()
+        return int(text) if text.lstrip("+-").isdigit() else int(value)
+
+    def number(self, name: str) -> float | None:
+        """A finite number. Raises `InvalidField`."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            value = float(text) if len(text) <= 40 else math.nan
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise InvalidField(f"{name} is a number, not {text[:40]!r}.", param=name)
+        return value
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Raises `InvalidField` for a field that would otherwise be ignored silently."""
+        for name in (*self.values, *self.files):
+            if name.removesuffix("[]") not in known:
+                fields = ", ".join(sorted(known))
+                raise InvalidField(
+                    f"There is no field {name[:60]!r} here. Fields: {fields}.", param=name[:60]
+                )
+
+
+async def parse_body(request: Request) -> Fields:
+    """Read a create-like request's body. Raises `InvalidField` for one that can't be read."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in {"multipart/form-data", "application/x-www-form-urlencoded"}:
+        return await _form(request)
+    body = await request.body()
+    if not body:
+        return Fields(values={}, files={})
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidField("The body is neither multipart/form-data nor JSON that can be read.") from None
+    if not isinstance(data, dict):
+        raise InvalidField("The body is a JSON object with the fields of the request.")
+    values: dict[str, str] = {}
+    _flatten(data, "", values)
+    return Fields(values=values, files={})
+
+
+async def _form(request: Request) -> Fields:
+    try:
+        form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    except (MultiPartException, HTTPException) as error:
+        reason = getattr(error, "message", None) or getattr(error, "detail", "")
+        raise InvalidField(f"The form can't be read: {reason}") from None
+    values: dict[str, str] = {}
+    files: dict[str, UploadFile] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            values[name] = value
+        else:
+            files[name] = value
+    return Fields(values=values, files=files)
+
+
+def _flatten(data: Mapping[str, object], prefix: str, into: dict[str, str]) -> None:
+    for key, value in data.items():
+        name = f"{prefix}[{key}]" if prefix else str(key)
+        match value:
+            case None:
+                continue
+            case bool():
+                into[name] = "true" if value else "false"
+            case str():
+                into[name] = value
+            case int() | float():
+                into[name] = repr(value)
+            case dict() if not prefix:
+                _flatten(value, name, into)
+            case _:
+                raise InvalidField(
+                    f"{name[:60]} has a value of a kind that isn't taken here.", param=name[:60]
+                )
+        if len(into) > MAX_FIELDS:
+            raise InvalidField(f"A request has {MAX_FIELDS} fields at most.")

@@ -1,0 +1,266 @@
+"""`/v1/videos`: the routes of the `openai` client's `videos`, and ours beside them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import RedirectResponse, StreamingResponse
+
+from backend.api.dependencies import Reader, StudioDep, Writer, asker, process_of
+from backend.api.input_reference import FIELDS as IMAGE_FIELDS
+from backend.api.input_reference import upload_of
+from backend.api.limits import coarse_limit
+from backend.api.parse_bodies import Fields, parse_body
+from backend.api.schemas import VideoDeletedOut, VideoOut, VideoPageOut, poll_after_ms, video_out
+from backend.auth.principal import Scope
+from backend.domain.artifact import ArtifactKind
+from backend.domain.errors import InvalidField, NotFound, ZoetropeError
+from backend.ids import IdPrefix, is_id
+from backend.recipes import CATALOGUE, DEFAULT_RECIPE
+from backend.services.cancel_generation import cancel_generation
+from backend.services.delete_generation import delete_generation
+from backend.services.generation_request import ConditioningRequest, GenerationRequest
+from backend.services.get_generation import get_generation
+from backend.services.list_generations import MAX_PAGE, Order, list_generations
+from backend.services.locate_artifact import locate_artifact
+from backend.services.submit_generation import submit_generation
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"], dependencies=[Depends(coarse_limit)])
+
+CONTENT_TTL = timedelta(minutes=15)
+KEEP_ALIVE_S = 10.0
+READ_AGAIN_S = 5.0
+SETTLE_S = 0.15
+_CREATE_FIELDS = IMAGE_FIELDS | {
+    "prompt",
+    "negative_prompt",
+    "model",
+    "size",
+    "seconds",
+    "seed",
+    "num_inference_steps",
+    "guidance_scale",
+    "strength",
+    "fps",
+    "n",
+    "style",
+}
+_CREATE_SCHEMA = {
+    "type": "object",
+    "required": ["prompt"],
+    "properties": {
+        "prompt": {"type": "string", "example": "a red circle moving right on a blue background"},
+        "model": {"type": "string", "example": DEFAULT_RECIPE},
+        "seconds": {"type": "string", "example": "2"},
+        "size": {"type": "string", "example": "288x288"},
+        "input_reference": {"type": "string", "format": "binary"},
+        "negative_prompt": {"type": "string"},
+        "seed": {"type": "integer", "example": 7},
+        "num_inference_steps": {"type": "integer"},
+        "guidance_scale": {"type": "number"},
+        "strength": {"type": "number", "description": "How much the image counts, 0 to 1."},
+    },
+}
+_CREATE_DOCS = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _CREATE_SCHEMA},
+            "application/json": {
+                "schema": {
+                    **_CREATE_SCHEMA,
+                    "properties": {
+                        **_CREATE_SCHEMA["properties"],  # type: ignore[dict-item]  # a dict, as written above
+                        "input_reference": {
+                            "type": "object",
+                            "properties": {"image_url": {"type": "string"}, "file_id": {"type": "string"}},
+                        },
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def video_id_of(video_id: str) -> str:
+    """A path's id, if anything can have it. Raises `NotFound`."""
+    if not is_id(video_id, IdPrefix.VIDEO):
+        raise NotFound(f"There is no video {video_id[:60]!r}.", param="video_id")
+    return video_id
+
+
+VideoId = Annotated[str, Depends(video_id_of)]
+
+
+@router.post("", openapi_extra=_CREATE_DOCS)
+async def create_video(
+    request: Request,
+    response: Response,
+    studio: StudioDep,
+    principal: Writer,
+    idempotency_key: Annotated[str | None, Header()] = None,
+    x_stainless_retry_count: Annotated[str | None, Header()] = None,
+) -> VideoOut:
+    """Submit a generation job. Multipart or JSON."""
+    fields = await parse_body(request)
+    try:
+        fields.refuse_unknown(_CREATE_FIELDS)
+        wanted = _request(fields, None)
+        upload_id = await upload_of(studio, principal, fields)
+    finally:
+        await fields.close()
+    if upload_id is not None:
+        wanted = _request(fields, upload_id)
+    view = await submit_generation(
+        studio,
+        principal,
+        wanted,
+        idempotency_key=idempotency_key,
+        retried=(x_stainless_retry_count or "0").strip().isdigit()
+        and int(x_stainless_retry_count or "0") > 0,
+        trace_id=request.state.trace_id,
+    )
+    response.headers["openai-poll-after-ms"] = str(poll_after_ms(view))
+    return video_out(view)
+
+
+@router.get("")
+async def list_videos(
+    studio: StudioDep,
+    principal: Reader,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> VideoPageOut:
+    """The account's videos, newest first."""
+    if after is not None and not is_id(after, IdPrefix.VIDEO):
+        raise NotFound(f"There is no video {after[:60]!r} to list after.", param="after")
+    page = await list_generations(studio, principal, after=after, limit=limit, order=Order(order))
+    data = [video_out(view) for view in page.items]
+    return VideoPageOut(
+        data=data,
+        has_more=page.has_more,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+    )
+
+
+@router.get("/{video_id}")
+async def retrieve_video(
+    principal: Reader, video_id: VideoId, response: Response, studio: StudioDep
+) -> VideoOut:
+    """One video as it is now."""
+    view = await get_generation(studio, principal, video_id)
+    response.headers["openai-poll-after-ms"] = str(poll_after_ms(view))
+    return video_out(view)
+
+
+@router.delete("/{video_id}")
+async def delete_video(principal: Writer, video_id: VideoId, studio: StudioDep) -> VideoDeletedOut:
+    """Delete for good; a running one is cancelled first."""
+    await delete_generation(studio, principal, video_id)
+    return VideoDeletedOut(id=video_id)
+
+
+@router.post("/{video_id}/cancel")
+async def cancel_video(principal: Writer, video_id: VideoId, studio: StudioDep) -> VideoOut:
+    """Stop a job. Charged for the steps done, if it was running."""
+    return video_out(await cancel_generation(studio, principal, video_id))
+
+
+@router.get("/{video_id}/content", status_code=302, response_class=RedirectResponse)
+@router.head("/{video_id}/content", status_code=302, response_class=RedirectResponse, include_in_schema=False)
+async def download_content(
+    principal: Reader,
+    video_id: VideoId,
+    studio: StudioDep,
+    variant: Literal["video", "thumbnail", "spritesheet"] = "video",
+    download: bool = False,
+) -> Response:
+    """Where the bytes are: a redirect to a URL that works for a while. 404 before completion."""
+    found = await locate_artifact(studio, principal, video_id, ArtifactKind(variant))
+    url = await studio.storage.signed_get(
+        found.key,
+        ttl=CONTENT_TTL,
+        content_type=found.content_type,
+        filename=found.filename if download else None,
+    )
+    return RedirectResponse(url, status_code=302, headers={"cache-control": "private, no-store"})
+
+
+@router.get("/{video_id}/events", response_class=StreamingResponse)
+async def watch_video(principal: Reader, video_id: VideoId, request: Request, studio: StudioDep) -> Response:
+    """Server-sent events `video`, each with the whole Video object, until the job has ended."""
+    first = await get_generation(studio, principal, video_id)
+    process = process_of(request)
+
+    async def events() -> AsyncIterator[str]:
+        shown = video_out(first).model_dump_json()
+        yield f"retry: 2000\nevent: video\ndata: {shown}\n\n"
+        view = first
+        silent_s = 0.0
+        with process.live.watch(principal.account_id) as changes:
+            while not view.ended:
+                changed = await changes.next(READ_AGAIN_S)
+                if changed and video_id not in changed:
+                    continue
+                if changed is None:
+                    silent_s += READ_AGAIN_S
+                else:
+                    # Places in the queue move many times a second when it's busy; an eye needs fewer.
+                    await asyncio.sleep(SETTLE_S)
+                try:
+                    # Whoever was let in at the start may have been shut out meanwhile.
+                    (await asker(request)).require(Scope.VIDEOS_READ)
+                    view = await get_generation(studio, principal, video_id)
+                except ZoetropeError as error:
+                    yield f'event: gone\ndata: {{"code": "{error.code}"}}\n\n'
+                    return
+                if (now := video_out(view).model_dump_json()) != shown:
+                    shown, silent_s = now, 0.0
+                    yield f"event: video\ndata: {now}\n\n"
+                elif silent_s >= KEEP_ALIVE_S:
+                    silent_s = 0.0
+                    yield ": still here\n\n"
+
+    return StreamingResponse(
+        events(),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+def _request(fields: Fields, upload_id: str | None) -> GenerationRequest:
+    if (count := fields.integer("n")) is not None and count != 1:
+        raise InvalidField("n is 1: one request makes one clip.", param="n")
+    if fields.text("style") is not None:
+        raise InvalidField("No model here has styles; say it in the prompt.", param="style")
+    model = fields.text("model")
+    fps = fields.integer("fps")
+    recipe = CATALOGUE.get(model or DEFAULT_RECIPE)
+    if fps is not None and recipe is not None and fps != recipe.fps:
+        raise InvalidField(
+            f"{recipe.title} makes {recipe.fps} frames a second. fps: {recipe.fps}.", param="fps"
+        )
+    strength = fields.number("strength")
+    if strength is not None and not 0 <= strength <= 1:
+        raise InvalidField(f"strength is from 0 to 1, not {strength:g}.", param="strength")
+    image = (
+        ConditioningRequest(upload_id=upload_id, strength=1.0 if strength is None else strength)
+        if upload_id
+        else None
+    )
+    return GenerationRequest(
+        prompt=fields.text("prompt") or "",
+        negative_prompt=fields.text("negative_prompt") or "",
+        model=model,
+        size=fields.text("size"),
+        seconds=fields.text("seconds"),
+        seed=fields.integer("seed"),
+        num_inference_steps=fields.integer("num_inference_steps"),
+        guidance_scale=fields.number("guidance_scale"),
+        conditioning=(image,) if image else (),
+    )

@@ -1,0 +1,140 @@
+"""People, keys and credits: `users create|invite|link`, `keys create`, `credits grant`."""
+
+import asyncio
+import contextlib
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from backend.auth.principal import Role
+from backend.domain.errors import Conflict
+from backend.operator_errors import BadSettingError
+from backend.runtime import with_running_studio
+from backend.settings import load_settings
+
+if TYPE_CHECKING:
+    from backend.studio import Studio
+
+# Services are imported by the command that uses one: the database's libraries take a second to load.
+
+LOCAL_EMAIL = "cli@localhost"
+LOCAL_TIER = "internal"
+
+Result = TypeVar("Result")
+Email = Annotated[str, typer.Option("--email", help="The address the person signs in with.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands."""
+    users = typer.Typer(help="People who may sign in.", no_args_is_help=True)
+    users.command("create")(create_user)
+    users.command("invite")(invite)
+    users.command("link")(sign_in_link)
+    keys = typer.Typer(help="API keys.", no_args_is_help=True)
+    keys.command("create")(create_key)
+    credit = typer.Typer(help="Credits of an account.", no_args_is_help=True)
+    credit.command("grant")(grant)
+    app.add_typer(users, name="users")
+    app.add_typer(keys, name="keys")
+    app.add_typer(credit, name="credits")
+
+
+def create_user(
+    email: Email,
+    password: Annotated[str | None, typer.Option(help="Better: --password-stdin.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read it from standard input.")
+    ] = False,
+    tier: Annotated[str, typer.Option(help="Which tier's shares and limits apply.")] = "free",
+    role: Annotated[Role, typer.Option(help="What the person may do.")] = Role.CREATOR,
+) -> None:
+    """Make a person and their account; without a password one is made up and printed."""
+    from backend.services.create_user import create_user as create
+
+    made_up = ""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if password == "":
+        raise BadSettingError("the password is empty", "give one, or leave it out to have one made up")
+    if password is None:
+        password = made_up = secrets.token_urlsafe(15)
+    user = with_studio(lambda studio: create(studio, email=email, password=password, tier=tier, role=role))
+    print(f"{user.email} is there ({role}, {tier}), {user.id}")
+    if made_up:
+        print(f"password: {made_up}")
+
+
+def invite(
+    email: Annotated[str | None, typer.Option(help="Let only this address use it.")] = None,
+    tier: Annotated[str, typer.Option(help="The tier of the account it makes.")] = "free",
+) -> None:
+    """Make a link with which one person may sign up, within two weeks, and print it, alone."""
+    from backend.services.create_invitation import create_invitation
+
+    print(with_studio(lambda studio: create_invitation(studio, email=email, tier=tier)))
+
+
+def sign_in_link(email: Email) -> None:
+    """Make a link that signs a person in, once, within an hour, and print it, alone."""
+    from backend.services.create_sign_in_link import create_sign_in_link
+
+    print(with_studio(lambda studio: create_sign_in_link(studio, email=email)))
+
+
+def create_key(
+    email: Email,
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
+) -> None:
+    """Make an API key for a person and print it, alone: it is shown this once."""
+    from backend.services.create_api_key import create_api_key_for
+
+    print(with_studio(lambda studio: create_api_key_for(studio, email=email, name=name)))
+
+
+def grant(
+    email: Email,
+    amount: Annotated[int, typer.Option(min=1, help="How many credits.")],
+    reason: Annotated[str, typer.Option(help="Shown in the ledger.")] = "granted by the operator",
+) -> None:
+    """Give credits to a person's account."""
+    from backend.services.grant_credits import grant_credits
+
+    granted = with_studio(lambda studio: grant_credits(studio, email=email, amount=amount, reason=reason))
+    print(f"{email} has {granted.available} credits to spend")
+
+
+def local_key() -> str:
+    """A key for the command line's own user, who is made where need be."""
+    from backend.services.create_api_key import create_api_key_for
+    from backend.services.create_user import create_user as create
+
+    async def make(studio: "Studio") -> str:
+        with contextlib.suppress(Conflict):  # made by an earlier run
+            await create(studio, email=LOCAL_EMAIL, tier=LOCAL_TIER, name="Command line")
+        return await create_api_key_for(studio, email=LOCAL_EMAIL, name="zoetrope generate")
+
+    return with_studio(make)
+
+
+def with_studio(work: "Callable[[Studio], Awaitable[Result]]") -> Result:
+    """Runs a use case against the running studio's services, or ones started for as long as it takes."""
+    from backend.db.migrate import upgrade
+    from backend.embedded import borrowed_services
+    from backend.studio import open_studio
+
+    running = with_running_studio(load_settings())
+    with borrowed_services(running) as settings:
+        if running.database_url is None:
+            upgrade(settings.require_database_url())
+
+        async def run() -> Result:
+            studio = open_studio(settings, pool_size=2)
+            try:
+                return await work(studio)
+            finally:
+                await studio.close()
+
+        return asyncio.run(run())

@@ -1,0 +1,77 @@
+"""What the control plane asks of a worker: one attempt at one generation job."""
+
+from pydantic import Field
+
+from backend.contracts.message import Envelope, Message
+
+
+class SignedObject(Message):
+    """One object in storage that the worker may read (`get_url`) or write (`put_url`), until the URL ends."""
+
+    key: str
+    get_url: str | None = None
+    put_url: str | None = None
+    put_headers: dict[str, str] = Field(default_factory=dict)
+
+
+class Conditioning(Message):
+    """An image given by the creator, held at `frame_index` of the clip (-1: the last frame)."""
+
+    image: SignedObject
+    sha256: str
+    frame_index: int = 0
+    strength: float = 1.0
+
+
+class RenderSpec(Message):
+    """All that decides the pixels: a recipe's inputs, in its own units."""
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    conditioning: tuple[Conditioning, ...] = ()
+
+
+class ResumeFrom(Message):
+    """A checkpoint to go on from. A worker whose identity differs from `identity` starts again at step 0."""
+
+    checkpoint: SignedObject
+    sha256: str
+    step: int
+    identity: str
+
+
+class OrderObjects(Message):
+    """Where this attempt writes. Every key holds the fence, so a stale worker overwrites nobody."""
+
+    clip: SignedObject
+    thumbnail: SignedObject
+    spritesheet: SignedObject
+    preview: SignedObject
+    report: SignedObject
+    checkpoint_a: SignedObject
+    checkpoint_b: SignedObject
+
+
+class Order(Envelope):
+    """One attempt, addressed to one worker. Sent again until a heartbeat of that worker names `attempt_id`."""
+
+    attempt_id: str
+    job_id: str
+    fence: int
+    worker_id: str
+    recipe: str
+    recipe_revision: str
+    spec: RenderSpec
+    objects: OrderObjects
+    resume: ResumeFrom | None = None
+    lease_s: float
+    checkpoint_every_s: float
+    preview_every_s: float = 0.5
+    trace_id: str = ""

@@ -1,0 +1,48 @@
+"""Names of a worker's Valkey keys, and parsing of what comes up from it."""
+
+import json
+from dataclasses import dataclass
+
+from backend.contracts.heartbeat import Heartbeat
+from backend.contracts.message import PROTOCOL_VERSION
+from backend.contracts.report import Report
+
+__all__ = ["ORDER_FUNCTION", "PROTOCOL_VERSION", "WORKERS_KEY", "Mailbox", "parse_uplink"]
+
+WORKERS_KEY = "zoetrope:workers"
+ORDER_FUNCTION = "run_order"
+UPLINK_FIELD = "m"
+UPLINK_MAXLEN = 256
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """All keys of one worker, under one prefix, so that one access rule fences them."""
+
+    worker_id: str
+
+    @property
+    def orders(self) -> str:
+        """The worker's own arq queue."""
+        return f"zoetrope:worker:{self.worker_id}:orders"
+
+    @property
+    def uplink(self) -> str:
+        """Stream of heartbeats and reports, one field `m` with JSON."""
+        return f"zoetrope:worker:{self.worker_id}:uplink"
+
+    @property
+    def wishes(self) -> str:
+        """String holding `Wishes`; a channel of the same name wakes the worker."""
+        return f"zoetrope:worker:{self.worker_id}:wishes"
+
+
+def parse_uplink(raw: str | bytes) -> Heartbeat | Report:
+    """Parse one uplink message. Raises `ValueError` (pydantic's too) on anything else."""
+    data = json.loads(raw)
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind == "heartbeat":
+        return Heartbeat.model_validate(data)
+    if kind == "report":
+        return Report.model_validate(data)
+    raise ValueError(f"uplink message of unknown kind {kind!r}; expected 'heartbeat' or 'report'")

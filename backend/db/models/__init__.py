@@ -1,0 +1,36 @@
+"""Every table, so that migrations and metadata see them all."""
+
+from backend.db.models.accounts import Account, ApiKey, Membership, OneTimeToken, SignInSession, User
+from backend.db.models.artifacts import Artifact, Upload
+from backend.db.models.fleet import LeaderTerm, Worker
+from backend.db.models.jobs import Attempt, Feedback, IdempotencyKey, Job
+from backend.db.models.ledger import Grant, Hold, HoldDraw, LedgerEntry
+from backend.db.models.moderation import AuditEntry, ReviewCase, Verdict
+from backend.db.models.outbox import OutboxRow
+from backend.db.models.tiers import TierRow
+
+__all__ = [
+    "Account",
+    "ApiKey",
+    "Artifact",
+    "Attempt",
+    "AuditEntry",
+    "Feedback",
+    "Grant",
+    "Hold",
+    "HoldDraw",
+    "IdempotencyKey",
+    "Job",
+    "LeaderTerm",
+    "LedgerEntry",
+    "Membership",
+    "OneTimeToken",
+    "OutboxRow",
+    "ReviewCase",
+    "SignInSession",
+    "TierRow",
+    "Upload",
+    "User",
+    "Verdict",
+    "Worker",
+]

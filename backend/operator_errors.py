@@ -1,0 +1,50 @@
+"""What can go wrong while starting or operating an installation, one class a cause.
+
+Each is printed as one line that names the remedy, never as a traceback. Errors of the product itself live in
+`backend.domain.errors`.
+"""
+
+
+class OperatorError(Exception):
+    """Something the person who runs Zoetrope can mend."""
+
+    exit_code = 1
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}: {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class BadSettingError(OperatorError):
+    """An environment variable holds something that can't be used."""
+
+    exit_code = 2
+
+
+class PortTakenError(OperatorError):
+    """The address to listen on is in use or not ours."""
+
+
+class DatabaseUnreachableError(OperatorError):
+    """No connection to Postgres."""
+
+
+class ValkeyUnreachableError(OperatorError):
+    """No connection to Valkey or Redis."""
+
+
+class DataDirError(OperatorError):
+    """The data folder can't be used: no room, no permission, not a folder."""
+
+
+class AlreadyRunningError(OperatorError):
+    """Another studio uses the same data folder."""
+
+
+class NotRunningError(OperatorError):
+    """The command needs a running studio."""
+
+
+class EmbeddedPartError(OperatorError):
+    """An embedded Postgres or Valkey did not come up."""

@@ -1,0 +1,141 @@
+"""A worker's last word on an attempt. A stale fence is refused; the same report twice does nothing."""
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.contracts import FailureCause, Outcome, Report
+from backend.db import outbox
+from backend.db.models import Artifact, Attempt, Job
+from backend.db.repositories import jobs
+from backend.domain.artifact import SERVED, ArtifactState
+from backend.domain.attempt import LIVE, AttemptState
+from backend.domain.events import Consumer, OutboxEvent
+from backend.domain.generation import JobEvent
+from backend.ids import IdPrefix, new_id
+from backend.services.build_order import attempt_prefix
+from backend.services.return_job import return_job
+from backend.storage import ObjectNotFound
+from backend.studio import Studio
+
+
+async def accept_report(studio: Studio, report: Report) -> None:
+    """Take it. After the commit the attempt has ended, which is what acknowledges the report."""
+    complaint = await _complaint(studio, report) if report.outcome is Outcome.DONE else None
+    async with studio.db.transaction() as session:
+        # The job first, as everywhere, so that a cancel and a report never wait for each other.
+        job = await session.get(Job, report.job_id, with_for_update=True)
+        attempt = await session.get(Attempt, report.attempt_id, with_for_update=True)
+        if job is None or attempt is None or not _current(attempt, job, report):
+            return
+        attempt.steps_done = max(attempt.steps_done, report.steps_done)
+        attempt.resumed_from_step = report.resumed_from_step
+        attempt.exact_resume = report.exact_resume
+        attempt.identity = report.identity
+        attempt.timings = report.timings.model_dump(mode="json")
+        session.add(attempt)
+        await session.flush()
+        await _end(session, job, attempt, report, complaint)
+    await studio.wakeups.account_changed(job.account_id, job.id)
+
+
+def _current(attempt: Attempt, job: Job, report: Report) -> bool:
+    return (
+        attempt.job_id == job.id
+        and attempt.worker_id == report.worker_id
+        and attempt.fence == report.fence == job.fence
+        and attempt.state in LIVE
+    )
+
+
+async def _end(
+    session: AsyncSession, job: Job, attempt: Attempt, report: Report, complaint: str | None
+) -> None:
+    match report.outcome:
+        case Outcome.DONE if complaint is None:
+            await _keep_clip(session, job, attempt, report)
+        case Outcome.DONE:
+            await return_job(
+                session,
+                attempt,
+                AttemptState.FAILED,
+                cause=FailureCause.STORAGE_ERROR,
+                message=complaint or "",
+            )
+        case Outcome.FAILED:
+            cause = report.cause or FailureCause.ENGINE_ERROR
+            await return_job(session, attempt, AttemptState.FAILED, cause=cause, message=report.message)
+        case Outcome.HANDED_BACK | Outcome.PREEMPTED | Outcome.STOPPED:
+            checkpoint = None
+            if report.checkpoint and report.checkpoint.key.startswith(attempt_prefix(job.id, attempt.fence)):
+                checkpoint = report.checkpoint.model_dump(mode="json")
+            preempted = report.outcome is Outcome.PREEMPTED
+            await return_job(
+                session,
+                attempt,
+                AttemptState.PREEMPTED if preempted else AttemptState.HANDED_BACK,
+                cause="preempted" if preempted else "handed_back",
+                message=report.message,
+                checkpoint=checkpoint,
+            )
+
+
+async def _keep_clip(session: AsyncSession, job: Job, attempt: Attempt, report: Report) -> None:
+    if not await jobs.end_attempt(session, attempt, AttemptState.DONE):
+        return
+    if not await jobs.move(
+        session,
+        job,
+        JobEvent.RENDERED,
+        rendered_at=func.clock_timestamp(),
+        started_at=job.started_at or func.clock_timestamp(),
+        steps_done=job.steps,
+        checkpoint=None,
+    ):
+        return
+    for artifact in report.artifacts:
+        row = {
+            "fence": attempt.fence,
+            "key": artifact.key,
+            "sha256": artifact.sha256,
+            "size_bytes": artifact.size_bytes,
+            "content_type": artifact.content_type,
+            "width": artifact.width,
+            "height": artifact.height,
+            "num_frames": artifact.num_frames,
+            "columns": max(1, artifact.columns),
+            "fps": artifact.fps,
+            "duration_s": artifact.duration_s,
+            "state": ArtifactState.WITHHELD.value,
+        }
+        await session.execute(
+            insert(Artifact)
+            .values(id=new_id(IdPrefix.ARTIFACT), job_id=job.id, kind=artifact.kind, **row)
+            .on_conflict_do_nothing(constraint="artifacts_one_a_kind")
+        )
+    await outbox.put(
+        session,
+        [
+            OutboxEvent(consumer=Consumer.MODERATE, subject=job.id),
+            OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id),
+        ],
+        trace_id=job.trace_id,
+    )
+
+
+async def _complaint(studio: Studio, report: Report) -> str | None:
+    """What is wrong with a finished attempt's objects, or None. Looks into storage, before any transaction."""
+    prefix = attempt_prefix(report.job_id, report.fence)
+    kinds = {artifact.kind for artifact in report.artifacts}
+    if kinds != {kind.value for kind in SERVED}:
+        return f"reported {sorted(kinds)}"
+    for artifact in report.artifacts:
+        if not artifact.key.startswith(prefix):
+            return f"{artifact.kind} has a foreign key"
+        try:
+            info = await studio.storage.head(artifact.key)
+        except ObjectNotFound:
+            return f"{artifact.kind} is not in storage"
+        if info.size_bytes != artifact.size_bytes:
+            return f"{artifact.kind} has {info.size_bytes} bytes, not {artifact.size_bytes}"
+    return None

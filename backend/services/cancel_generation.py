@@ -1,0 +1,84 @@
+"""Stop a job. Its hold ends in the same transaction; the worker hears of it within a step or two seconds."""
+
+from sqlalchemy import update
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.auth.principal import Principal
+from backend.db import outbox
+from backend.db.models import Job, ReviewCase
+from backend.db.repositories import jobs, ledger
+from backend.domain import pricing
+from backend.domain.attempt import AttemptState
+from backend.domain.errors import Conflict
+from backend.domain.events import SWEEP_DELAY_S, Consumer, OutboxEvent
+from backend.domain.generation import ENDS, JobEvent, JobState
+from backend.domain.review import CaseState
+from backend.services.get_generation import get_generation, load_own
+from backend.services.job_view import JobView
+from backend.studio import Studio
+
+
+async def cancel_generation(studio: Studio, principal: Principal, job_id: str) -> JobView:
+    """Cancel; a job that was cancelled before is answered again. Raises `NotFound`, `Conflict` after its end."""
+    async with studio.db.transaction() as session:
+        job = await load_own(session, principal, job_id)
+        if job.state != JobState.CANCELLED and not await cancel_in(session, job):
+            raise Conflict(f"The video is {job.state}; it can't be cancelled any more.", param="video_id")
+    await studio.wakeups.account_changed(principal.account_id, job_id)
+    return await get_generation(studio, principal, job_id)
+
+
+async def cancel_in(session: AsyncSession, job: Job) -> bool:
+    """Cancel within the caller's transaction. False: it has ended, or is about to be published."""
+    for _ in range(3):
+        before = JobState(job.state)
+        if before in ENDS:
+            return False
+        # Lock order everywhere: job, then attempt, then hold.
+        await session.refresh(job, with_for_update=True)
+        charge = charge_on_cancel(job)
+        if await jobs.move(
+            session,
+            job,
+            JobEvent.CANCELLED,
+            charged=charge,
+            error_code="cancelled",
+            error_message="Cancelled by its owner.",
+        ):
+            attempt = await jobs.live_attempt(session, job.id)
+            if attempt is not None:
+                await jobs.end_attempt(session, attempt, AttemptState.CANCELLED, cause="cancelled")
+            await ledger.end_hold(session, job.id, charge=charge, reason="cancelled")
+            await session.execute(
+                update(ReviewCase)
+                .where(col(ReviewCase.job_id) == job.id, col(ReviewCase.state).in_(["open", "decided"]))
+                .values(state=CaseState.DROPPED.value)
+                .execution_options(synchronize_session=False)
+            )
+            await outbox.put(
+                session,
+                [
+                    OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id),
+                    OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S),
+                ],
+                trace_id=job.trace_id,
+            )
+            return True
+        if job.state == before:
+            return False
+    return False
+
+
+def charge_on_cancel(job: Job) -> int:
+    """Credits for the steps that were done: a share of the quote in mid-run, nothing before or in review."""
+    match JobState(job.state):
+        case JobState.RUNNING:
+            return pricing.partial_charge(job.quoted, steps_done=job.steps_done, steps=job.steps)
+        case JobState.ASSIGNED | JobState.QUEUED:
+            # Steps of an attempt that a worker lost or handed back were our trouble, not a service.
+            return 0
+        case JobState.MODERATING:
+            return job.quoted
+        case _:
+            return 0

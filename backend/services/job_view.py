@@ -1,0 +1,168 @@
+"""A job as its owner sees it, in the browser and over the API."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.db.models import Artifact, Feedback, Job
+from backend.domain.artifact import ArtifactKind, ArtifactState
+from backend.domain.generation import ENDS, SHOWS_PREVIEW, JobState
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceView:
+    """Place in the queue and when the clip will be done. Seconds from `asked_at`. `position` counts from 1."""
+
+    position: int | None
+    of: int
+    p50_s: float | None
+    p90_s: float | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """One job. `progress` is 0-100 and never falls; `preview` names a preview frame's version, if there is one."""
+
+    id: str
+    account_id: str
+    kind: str
+    parent_id: str | None
+    model: str
+    prompt: str
+    negative_prompt: str
+    size: str
+    width: int
+    height: int
+    seconds: str
+    num_frames: int
+    fps: int
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    has_image: bool
+    state: JobState
+    version: int
+    input_verdict: str
+    phase: str
+    steps_done: int
+    progress: int
+    preview: str | None
+    quoted: int
+    charged: int | None
+    error_code: str | None
+    error_message: str | None
+    clause: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    expires_at: datetime | None
+    released: bool
+    favourite: bool
+    rating: int
+    place: PlaceView | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in ENDS
+
+    @property
+    def held(self) -> int:
+        """Credits set aside for it now."""
+        return 0 if self.ended else self.quoted
+
+
+def _int(spec: dict[str, object], key: str) -> int:
+    value = spec.get(key, 0)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def progress_of(job: Job) -> int:
+    """0-100: rendering is all but the last hundredth, which is release."""
+    if job.state == JobState.COMPLETED:
+        return 100
+    if job.steps <= 0:
+        return 0
+    if job.rendered_at is not None:
+        return 99
+    return min(98, job.steps_done * 98 // job.steps)
+
+
+def _preview_of(job: Job) -> str | None:
+    if job.preview_key is None or job.state not in SHOWS_PREVIEW:
+        return None
+    return f"{job.fence}-{job.preview_version}"
+
+
+def view_of(
+    job: Job, *, released: bool = False, feedback: Feedback | None = None, place: PlaceView | None = None
+) -> JobView:
+    """A view from rows that were loaded."""
+    spec = job.spec
+    guidance = spec.get("guidance_scale", 0.0)
+    return JobView(
+        id=job.id,
+        account_id=job.account_id,
+        kind=job.kind,
+        parent_id=job.parent_id,
+        model=job.recipe,
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt,
+        size=f"{_int(spec, 'width')}x{_int(spec, 'height')}",
+        width=_int(spec, "width"),
+        height=_int(spec, "height"),
+        seconds=job.seconds,
+        num_frames=_int(spec, "num_frames"),
+        fps=_int(spec, "fps"),
+        seed=_int(spec, "seed"),
+        num_inference_steps=job.steps,
+        guidance_scale=float(guidance) if isinstance(guidance, int | float) else 0.0,
+        has_image=bool(spec.get("conditioning")),
+        state=JobState(job.state),
+        version=job.version,
+        input_verdict=job.input_verdict,
+        phase=job.phase,
+        steps_done=job.steps_done,
+        progress=progress_of(job),
+        preview=_preview_of(job),
+        quoted=job.quoted,
+        charged=job.charged,
+        error_code=job.error_code,
+        error_message=job.error_message,
+        clause=job.clause,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+        expires_at=job.expires_at,
+        released=released,
+        favourite=feedback.favourite if feedback else False,
+        rating=feedback.rating if feedback else 0,
+        place=place,
+    )
+
+
+async def views_of(session: AsyncSession, jobs: Sequence[Job], *, user_id: str) -> list[JobView]:
+    """Views with what serving and feedback say, in two queries for all."""
+    ids = [job.id for job in jobs]
+    if not ids:
+        return []
+    released = set(
+        await session.exec(
+            select(Artifact.job_id).where(
+                col(Artifact.job_id).in_(ids),
+                Artifact.kind == ArtifactKind.VIDEO.value,
+                Artifact.state == ArtifactState.RELEASED.value,
+            )
+        )
+    )
+    feedback = {
+        row.job_id: row
+        for row in await session.exec(
+            select(Feedback).where(col(Feedback.job_id).in_(ids), Feedback.user_id == user_id)
+        )
+    }
+    return [view_of(job, released=job.id in released, feedback=feedback.get(job.id)) for job in jobs]

@@ -1,0 +1,144 @@
+"""The verdict on a rendered clip: bound to the sha256 of the very bytes that would be served."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.db import outbox
+from backend.db.models import Artifact, Job, ReviewCase
+from backend.db.models import Verdict as VerdictRow
+from backend.db.repositories import jobs, ledger
+from backend.domain.artifact import ArtifactKind
+from backend.domain.events import Consumer, OutboxEvent
+from backend.domain.generation import JobEvent, JobState
+from backend.domain.review import CaseStage
+from backend.ids import IdPrefix, new_id
+from backend.services.creator_text import text_for
+from backend.services.fail_damaged_clip import fail_damaged_clip
+from backend.storage import ObjectNotFound, download
+from backend.studio import Studio
+from moderation.verdict import Ruling, Verdict
+
+MAX_ARTIFACT_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFiles:
+    """What is judged, as files; the spritesheet's pictures lie in `sheet_columns` by `sheet_rows`."""
+
+    video: Path
+    thumbnail: Path
+    spritesheet: Path
+    sheet_columns: int
+    sheet_rows: int
+
+
+ClipJudge = Callable[[ClipFiles], Ruling]
+
+
+class BytesChanged(Exception):
+    """An object in storage is not what its worker reported."""
+
+
+async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> Verdict | None:
+    """Judge the clip, thumbnail and spritesheet of a job that waits for it. None: it doesn't wait any more.
+
+    `judge` runs in a thread and never raises: what errs is a ruling for review.
+    """
+    async with studio.db.reading() as session:
+        job = await jobs.load(session, job_id)
+        if job is None or job.state != JobState.MODERATING:
+            return None
+        artifacts = (await session.exec(select(Artifact).where(Artifact.job_id == job_id))).all()
+    try:
+        with tempfile.TemporaryDirectory(prefix="zoetrope-moderate-") as folder:
+            files = await _fetch(studio, artifacts, Path(folder))
+            ruling = await asyncio.to_thread(judge, files)
+    except (BytesChanged, ObjectNotFound) as error:
+        await fail_damaged_clip(studio, job_id, f"{error} is not what was reported")
+        return None
+    return await _record(studio, job_id, artifacts, ruling)
+
+
+async def _fetch(studio: Studio, artifacts: Sequence[Artifact], folder: Path) -> ClipFiles:
+    paths: dict[ArtifactKind, Path] = {}
+    for artifact in artifacts:
+        path = folder / Path(artifact.key).name
+        with path.open("wb") as file:
+            sha256, _size = await download(studio.storage, artifact.key, file, limit_bytes=MAX_ARTIFACT_BYTES)
+        if sha256 != artifact.sha256:
+            raise BytesChanged(artifact.kind)
+        paths[ArtifactKind(artifact.kind)] = path
+    sheet = next(a for a in artifacts if a.kind == ArtifactKind.SPRITESHEET)
+    return ClipFiles(
+        video=paths[ArtifactKind.VIDEO],
+        thumbnail=paths[ArtifactKind.THUMBNAIL],
+        spritesheet=paths[ArtifactKind.SPRITESHEET],
+        sheet_columns=sheet.columns,
+        sheet_rows=ceil(sheet.num_frames / sheet.columns),
+    )
+
+
+async def _record(
+    studio: Studio, job_id: str, artifacts: Sequence[Artifact], ruling: Ruling
+) -> Verdict | None:
+    async with studio.db.transaction() as session:
+        job = await session.get(Job, job_id, with_for_update=True)
+        if job is None or job.state != JobState.MODERATING:
+            return None
+        for artifact in artifacts:
+            session.add(
+                VerdictRow(
+                    id=new_id(IdPrefix.VERDICT),
+                    job_id=job_id,
+                    stage=CaseStage.OUTPUT.value,
+                    surface=artifact.kind,
+                    sha256=artifact.sha256,
+                    verdict=ruling.verdict.value,
+                    clause=ruling.clause,
+                    findings=ruling.to_json(),
+                    policy_version=ruling.policy_version,
+                    classifier=ruling.classifier,
+                )
+            )
+        match ruling.verdict:
+            case Verdict.ALLOW:
+                if await jobs.move(session, job, JobEvent.ALLOWED):
+                    event = OutboxEvent(consumer=Consumer.PUBLISH, subject=job_id)
+                    await outbox.put(session, [event], trace_id=job.trace_id)
+            case Verdict.REVIEW:
+                if await jobs.move(session, job, JobEvent.REVIEW_NEEDED, clause=ruling.clause):
+                    session.add(
+                        ReviewCase(
+                            id=new_id(IdPrefix.REVIEW_CASE),
+                            job_id=job_id,
+                            stage=CaseStage.OUTPUT.value,
+                            clause=ruling.clause,
+                        )
+                    )
+            case Verdict.BLOCK:
+                await block_output(session, job, ruling.clause)
+    await studio.wakeups.account_changed(job.account_id, job_id)
+    return ruling.verdict
+
+
+async def block_output(session: AsyncSession, job: Job, clause: str | None) -> bool:
+    """End a rendered job as blocked, at no charge, in the caller's transaction. False: it had moved on."""
+    if not await jobs.move(
+        session,
+        job,
+        JobEvent.OUTPUT_BLOCKED,
+        charged=0,
+        clause=clause,
+        error_code="moderation_blocked",
+        error_message=text_for(clause),
+    ):
+        return False
+    await ledger.end_hold(session, job.id, charge=0, reason="blocked")
+    return True

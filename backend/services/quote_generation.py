@@ -1,0 +1,37 @@
+"""What a clip would cost and how long it would take, before anything is sent."""
+
+from dataclasses import dataclass
+
+from backend.auth.principal import Principal
+from backend.db.repositories import ledger
+from backend.db.repositories.tiers import load_tiers
+from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
+from backend.services.queue_places import ask_wait
+from backend.studio import Studio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quote:
+    """Price and wait. Times are seconds until the clip is there; None while nobody knows."""
+
+    credits: int
+    available: int
+    p50_s: float | None
+    p90_s: float | None
+    request: ResolvedRequest
+
+
+async def quote_generation(studio: Studio, principal: Principal, request: GenerationRequest) -> Quote:
+    """Price and expected wait of this request. Raises `InvalidField`."""
+    async with studio.db.reading() as session:
+        tiers = await load_tiers(session)
+        available, _held = await ledger.balance(session, principal.account_id)
+    resolved = resolve(request, tiers[principal.tier])
+    wait = await ask_wait(studio, principal, resolved.recipe.name, resolved.gpu_s)
+    return Quote(
+        credits=resolved.quoted,
+        available=available,
+        p50_s=wait[0] if wait else None,
+        p90_s=wait[1] if wait else None,
+        request=resolved,
+    )

@@ -1,0 +1,48 @@
+"""Sign in by e-mail and password. A wrong address and a wrong password look and last the same."""
+
+from backend.auth import throttle
+from backend.auth.passwords import hash_password, needs_rehash, verify_password
+from backend.db.models import User
+from backend.db.repositories import people
+from backend.domain.errors import InvalidField, NotAllowed
+from backend.services.open_session import SignedIn, open_session
+from backend.services.send_letter import send_confirmation
+from backend.studio import Studio
+
+WRONG = "E-mail and password don't match."
+
+
+async def sign_in(
+    studio: Studio, *, email: str, password: str, address: str = "", user_agent: str = ""
+) -> SignedIn:
+    """A session for whoever knows the password.
+
+    `address` is the network address that the tries are counted by.
+
+    Raises `RateLimited`, `InvalidField` (wrong), `NotAllowed` (suspended, or the address isn't confirmed
+    yet).
+    """
+    buckets = throttle.sign_in_buckets(email.strip(), address)
+    redis = studio.wakeups.redis
+    await throttle.check(redis, studio.clock, buckets)
+    # Counted before the check, so that many tries at once don't slip through together.
+    await throttle.add(redis, studio.clock, buckets)
+    async with studio.db.reading() as session:
+        user = await people.user_by_email(session, email.strip())
+    matches = await verify_password(password, user.password_hash if user else None)
+    if user is None or user.password_hash is None or not matches:
+        raise InvalidField(WRONG, param="password")
+    await throttle.forget(redis, buckets[0])
+    if user.suspended_at is not None:
+        raise NotAllowed("This account is suspended. Ask whoever runs this studio.")
+    if user.email_confirmed_at is None and studio.mailer.enabled:
+        await send_confirmation(studio, user_id=user.id, email=user.email)
+        raise NotAllowed("Confirm your address first: a new letter with a link is on its way.", param="email")
+    stronger = await hash_password(password) if needs_rehash(user.password_hash) else None
+    async with studio.db.transaction() as session:
+        current = await session.get(User, user.id, with_for_update=True)
+        if current is None or current.password_hash != user.password_hash:
+            raise InvalidField(WRONG, param="password")
+        if stronger is not None:
+            current.password_hash = stronger
+        return await open_session(session, current, user_agent=user_agent)

@@ -1,0 +1,96 @@
+"""Make an account for oneself: open, by invitation, or not at all, as the operator chose."""
+
+from dataclasses import dataclass
+
+from backend.auth import throttle
+from backend.auth.passwords import check_password, hash_password
+from backend.auth.principal import Role
+from backend.db.models import User
+from backend.db.repositories import people
+from backend.domain.errors import Conflict, InvalidField, NotAllowed
+from backend.services.create_user import add_user, check_email
+from backend.services.open_session import SignedIn, open_session
+from backend.services.send_letter import Purpose, send_already_there, send_confirmation
+from backend.settings import SignupMode
+from backend.studio import Studio
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedUp:
+    """What follows: signed in at once, or a letter to answer first (`signed_in` None)."""
+
+    signed_in: SignedIn | None
+
+
+async def sign_up(
+    studio: Studio,
+    *,
+    email: str,
+    password: str,
+    invitation: str = "",
+    address: str = "",
+    user_agent: str = "",
+) -> SignedUp:
+    """A new account in the free tier, or in the one that the invitation names.
+
+    With SMTP the address is confirmed by letter first, unless the invitation went to exactly that address;
+    and whether it has an account already is told to its owner alone. Raises `NotAllowed` (closed),
+    `InvalidField`, `Conflict` (address taken, no SMTP), `RateLimited`.
+    """
+    mode = studio.settings.signup
+    if mode is SignupMode.CLOSED:
+        raise NotAllowed("This studio takes no new accounts. Ask whoever runs it.")
+    buckets = throttle.sign_up_buckets(address)
+    await throttle.check(studio.wakeups.redis, studio.clock, buckets)
+    await throttle.add(studio.wakeups.redis, studio.clock, buckets)
+    wanted = check_email(email)
+    check_password(password)
+    if mode is SignupMode.INVITATION and not invitation.strip():
+        raise InvalidField(
+            "This studio is by invitation: enter the code that you were given.", param="invitation"
+        )
+    password_hash = await hash_password(password)
+    try:
+        async with studio.db.transaction() as session:
+            tier, invited_address = "free", None
+            if invitation.strip():
+                taken = await people.take_one_time_token(session, invitation.strip(), Purpose.INVITATION)
+                if taken is None:
+                    raise InvalidField(
+                        "This invitation was used, has ended, or is mistyped.", param="invitation"
+                    )
+                if taken.email is not None and taken.email.lower() != wanted.lower():
+                    raise InvalidField("This invitation is for another address.", param="email")
+                invited_address = taken.email
+                tier = str(taken.payload.get("tier", tier))
+            confirmed = invited_address is not None or not studio.mailer.enabled
+            created = await add_user(
+                session,
+                email=wanted,
+                password_hash=password_hash,
+                tier=tier,
+                role=Role.CREATOR,
+                name="",
+                confirmed=confirmed,
+            )
+            if confirmed:
+                user = await session.get_one(User, created.id)
+                return SignedUp(signed_in=await open_session(session, user, user_agent=user_agent))
+    except Conflict:
+        if not studio.mailer.enabled:
+            raise
+        await _tell_owner(studio, wanted)
+        return SignedUp(signed_in=None)
+    await send_confirmation(studio, user_id=created.id, email=created.email)
+    return SignedUp(signed_in=None)
+
+
+async def _tell_owner(studio: Studio, email: str) -> None:
+    async with studio.db.reading() as session:
+        user = await people.user_by_email(session, email)
+    if user is None:
+        return
+    if user.email_confirmed_at is None:
+        await send_confirmation(studio, user_id=user.id, email=user.email)
+    else:
+        await send_already_there(studio, email=user.email)

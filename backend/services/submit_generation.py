@@ -1,0 +1,145 @@
+"""Take a job: prompt rules, price, hold, job and outbox; one round trip to the database, all or nothing."""
+
+import json
+from datetime import timedelta
+
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.auth.principal import Principal
+from backend.db.models import Upload
+from backend.db.repositories.tiers import load_tiers
+from backend.domain.errors import (
+    IdempotencyMismatch,
+    InsufficientCredits,
+    InvalidField,
+    ModerationBlocked,
+    QueueLimitReached,
+    QuotaExhausted,
+)
+from backend.ids import IdPrefix, new_id, new_trace_id
+from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
+from backend.services.get_generation import get_generation
+from backend.services.job_view import JobView
+from backend.studio import Studio
+from moderation.policy import default_policy
+from moderation.prompt_rules import judge_texts
+from moderation.verdict import Surface, Verdict
+
+_SUBMIT = text("SELECT outcome, job_id, detail FROM submit_generation_v1(CAST(:p AS jsonb))")
+MAX_IDEMPOTENCY_KEY_CHARS = 255
+
+
+async def submit_generation(
+    studio: Studio,
+    principal: Principal,
+    request: GenerationRequest,
+    *,
+    idempotency_key: str | None = None,
+    retried: bool = False,
+    trace_id: str = "",
+) -> JobView:
+    """Accept a generation job, or say why not; then nothing was stored and nothing charged.
+
+    The same `idempotency_key`, or the same request `retried` within two minutes, gives the first job again.
+    Raises `InvalidField`, `ModerationBlocked`, `InsufficientCredits`, `QueueLimitReached`, `QuotaExhausted`,
+    `IdempotencyMismatch`.
+    """
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY_CHARS:
+        raise InvalidField(
+            f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters.", param="Idempotency-Key"
+        )
+    async with studio.db.reading() as session:
+        tiers = await load_tiers(session)
+        await _check_uploads(session, principal, request)
+    tier = tiers[principal.tier]
+    resolved = resolve(request, tier)
+    input_verdict = _screen_text(resolved)
+    job_id = new_id(IdPrefix.VIDEO)
+    payload = {
+        "account_id": principal.account_id,
+        "user_id": principal.user_id,
+        "api_key_id": principal.api_key_id,
+        "job_id": job_id,
+        "hold_id": new_id(IdPrefix.HOLD),
+        "transaction_id": new_id(IdPrefix.LEDGER_ENTRY),
+        "kind": "create",
+        "parent_id": None,
+        "tier": principal.tier,
+        "recipe": resolved.recipe.name,
+        "recipe_revision": resolved.recipe.revision,
+        "prompt": resolved.prompt,
+        "negative_prompt": resolved.negative_prompt,
+        "seconds": resolved.seconds,
+        "spec": resolved.spec(),
+        "input_verdict": input_verdict,
+        "gpu_s": resolved.gpu_s,
+        "quoted": resolved.quoted,
+        "steps": resolved.num_inference_steps,
+        "trace_id": trace_id or new_trace_id(),
+        "idempotency_key": idempotency_key,
+        "fingerprint": request.fingerprint(),
+        "retried": retried,
+        "queue_limit": tier.queue_limit,
+        "daily_jobs": tier.daily_jobs,
+    }
+    async with studio.db.transaction() as session:
+        row = (await session.execute(_SUBMIT, {"p": json.dumps(payload)})).one()
+    match row.outcome:
+        case "created" | "repeated":
+            await studio.wakeups.account_changed(principal.account_id, row.job_id)
+            return await get_generation(studio, principal, row.job_id)
+        case "mismatch":
+            raise IdempotencyMismatch(param="Idempotency-Key")
+        case "queue_limit":
+            raise QueueLimitReached(
+                f"The account has {row.detail} jobs waiting or running, as many as the {tier.name} tier allows."
+                " Wait for one to finish, or cancel one."
+            )
+        case "daily_quota":
+            raise QuotaExhausted(
+                f"The account sent {row.detail} jobs today, as many as the {tier.name} tier allows."
+                " The quota starts again at midnight UTC.",
+                retry_after=_until_midnight(studio),
+            )
+        case "insufficient_credits":
+            raise InsufficientCredits(
+                f"This clip costs {resolved.quoted} credits and the account has {row.detail}."
+            )
+        case other:
+            raise RuntimeError(f"submit_generation_v1 answered {other!r}")
+
+
+def _screen_text(resolved: ResolvedRequest) -> str:
+    """The rules' verdict at once. Text alone that the rules allow needs no further check."""
+    policy = default_policy()
+    ruling = judge_texts(
+        {Surface.PROMPT: resolved.prompt, Surface.NEGATIVE_PROMPT: resolved.negative_prompt}, policy
+    )
+    if ruling.verdict is Verdict.BLOCK:
+        found = next(f for f in ruling.findings if f.verdict is Verdict.BLOCK)
+        raise ModerationBlocked(
+            policy.clause(found.clause).creator_text, param=found.surface.value, clause=found.clause
+        )
+    needs_a_look = ruling.verdict is Verdict.REVIEW or resolved.conditioning
+    return "pending" if needs_a_look else "allow"
+
+
+async def _check_uploads(session: AsyncSession, principal: Principal, request: GenerationRequest) -> None:
+    wanted = {image.upload_id for image in request.conditioning}
+    if not wanted:
+        return
+    found = set(
+        await session.exec(
+            select(Upload.id).where(col(Upload.id).in_(wanted), Upload.account_id == principal.account_id)
+        )
+    )
+    if missing := wanted - found:
+        raise InvalidField(f"There is no upload {sorted(missing)[0]!r}.", param="input_reference")
+
+
+def _until_midnight(studio: Studio) -> timedelta:
+    now = studio.clock.now()
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - now

@@ -1,0 +1,219 @@
+"""Every environment variable of Zoetrope, read at the edge of a process, and the secrets beside the data.
+
+No other module reads a `ZOETROPE_` name from `os.environ`. Values are made at call time, never at import.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from backend.operator_errors import BadSettingError, DataDirError
+
+ENV_PREFIX = "ZOETROPE_"
+SECRET_BYTES = 32
+ROOT = Path(__file__).resolve().parent.parent
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Device(StrEnum):
+    """Where a worker computes."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class SignupMode(StrEnum):
+    """Who may make an account."""
+
+    OPEN = "open"
+    INVITATION = "invitation"
+    CLOSED = "closed"
+
+
+class EngineKind(StrEnum):
+    """Which engine a worker runs; `fake` is for tests alone."""
+
+    DIFFUSERS = "diffusers"
+    FAKE = "fake"
+
+
+class LogLevel(StrEnum):
+    """The least severe log line that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def default_data_dir() -> Path:
+    """`.zoetrope` beside the checkout, or in the current folder when installed as a plain package."""
+    home = ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
+    return home / ".zoetrope"
+
+
+class Settings(BaseSettings):
+    """The settings of one process; each field is the environment variable `ZOETROPE_<FIELD>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8400, ge=1, le=65535)
+    public_url: str = ""
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    database_url: str | None = None
+    redis_url: str | None = None
+    storage_url: str = ""
+    device: Device = Device.AUTO
+    signup: SignupMode = SignupMode.INVITATION
+    smtp_url: str | None = None
+    mail_from: str = "Zoetrope <zoetrope@localhost>"
+    metrics_token: SecretStr | None = None
+    worker_id: str = Field(default="local-1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    log_level: LogLevel = LogLevel.INFO
+    engine: EngineKind = EngineKind.DIFFUSERS
+    control_url: str = ""
+    secret_key: SecretStr | None = None
+    api_key: SecretStr | None = None
+    valkey_binary: Path | None = None
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(
+                ipaddress.ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip()
+            )
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_scheme(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {
+            "postgres",
+            "postgresql",
+            "postgresql+asyncpg",
+        }:
+            raise ValueError("must look like postgresql://user:password@host:5432/name")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must look like redis://host:6379/0, rediss://... or unix:///path/to/socket")
+        return value
+
+    @field_validator("public_url", "control_url")
+    @classmethod
+    def _http_scheme(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).netloc):
+            raise ValueError("must look like https://studio.example.org")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _derived(self) -> Self:
+        if not self.public_url:
+            object.__setattr__(self, "public_url", f"http://{url_host(self.host)}:{self.port}")
+        if not self.control_url:
+            loopback = "127.0.0.1" if self.host in {"0.0.0.0", "::", ""} else url_host(self.host)
+            object.__setattr__(self, "control_url", f"http://{loopback}:{self.port}")
+        if not self.storage_url:
+            object.__setattr__(self, "storage_url", str(self.data_dir / "storage"))
+        return self
+
+    @property
+    def secure_cookies(self) -> bool:
+        """True where the browser reaches us by https, so that cookies must be marked Secure."""
+        return self.public_url.startswith("https://")
+
+    def require_database_url(self) -> str:
+        """The Postgres URL; raises `BadSettingError` in a process that was started alone without one."""
+        if self.database_url is None:
+            raise BadSettingError("no database", "start `zoetrope up` first, or set ZOETROPE_DATABASE_URL")
+        return self.database_url
+
+    def require_redis_url(self) -> str:
+        """The Valkey URL; raises `BadSettingError` in a process that was started alone without one."""
+        if self.redis_url is None:
+            raise BadSettingError("no Valkey", "start `zoetrope up` first, or set ZOETROPE_REDIS_URL")
+        return self.redis_url
+
+    def secret(self, name: str) -> bytes:
+        """The 32 secret bytes for one purpose (`session`, `url-signing`, ...), the same on every call.
+
+        With ZOETROPE_SECRET_KEY set (several hosts) it is derived from that; otherwise it is made once and
+        kept in `DATA_DIR/secrets/NAME.key`, mode 0600.
+        """
+        if self.secret_key is not None:
+            return hmac.digest(self.secret_key.get_secret_value().encode(), name.encode(), hashlib.sha256)
+        return _secret_file(self.data_dir / "secrets", name)
+
+
+def url_host(host: str) -> str:
+    """A host as it is written inside a URL: a literal IPv6 address in brackets, a wildcard as localhost."""
+    if host in {"0.0.0.0", "::", ""}:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def load_settings() -> Settings:
+    """Reads the environment; raises `BadSettingError` naming the first variable that can't be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        variable = ENV_PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadSettingError(f"{variable} can't be used", message[:1].lower() + message[1:]) from None
+
+
+def _secret_file(folder: Path, name: str) -> bytes:
+    path = folder / f"{name}.key"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            # Written aside, then linked: of two processes that start at once both read the same whole file.
+            draft = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(SECRET_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        value = path.read_bytes()
+    except OSError as error:
+        raise DataDirError(
+            f"the secret {path} can't be kept ({error.strerror})",
+            "make ZOETROPE_DATA_DIR writable and free some disk",
+        ) from error
+    if len(value) != SECRET_BYTES:
+        raise DataDirError(
+            f"the secret {path} is damaged", "restore it from a backup, or delete it to sign everyone out"
+        )
+    return value

@@ -1,0 +1,46 @@
+"""The wiring root of the control plane: settings in, adapters out.
+
+Use cases take a `Studio` and nothing global.
+"""
+
+from dataclasses import dataclass, field
+
+from backend.clock import Clock, SystemClock
+from backend.db.engine import Database
+from backend.mail import Mailer, NullMailer, open_mailer
+from backend.settings import Settings
+from backend.storage import Storage, open_storage
+from backend.wakeups import Wakeups, connect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """What use cases need of the world."""
+
+    settings: Settings
+    db: Database
+    storage: Storage
+    wakeups: Wakeups
+    clock: Clock
+    mailer: Mailer = field(default_factory=NullMailer)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self.db.close()
+        await self.wakeups.close()
+        await self.storage.close()
+
+
+def open_studio(settings: Settings, *, pool_size: int = 10) -> Studio:
+    """Choose the adapters that the settings name.
+
+    Connects lazily; raises `OperatorError` for missing URLs.
+    """
+    return Studio(
+        settings=settings,
+        db=Database(settings.require_database_url(), pool_size=pool_size),
+        storage=open_storage(settings),
+        wakeups=Wakeups(connect(settings.require_redis_url())),
+        clock=SystemClock(),
+        mailer=open_mailer(settings),
+    )

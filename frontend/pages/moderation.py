@@ -1,0 +1,200 @@
+"""Moderation: queue, evidence, decision. Grey, blurred first, everything by keys."""
+
+from typing import Any
+
+import reflex as rx
+
+from frontend.components.controls import button, icon_button
+from frontend.components.elements import inline_style, player, time_ago
+from frontend.components.faces import empty, failed, skeleton_rows
+from frontend.components.keys_help import keys_help
+from frontend.layouts.shell import shell
+from frontend.states.browser import with_fields
+from frontend.states.moderation import MOST_NOTE_CHARS, Moderation
+
+_KEYS = (
+    ("space", "show or blur"),
+    ("a", "allow"),
+    ("b", "block"),
+    ("n", "write a note"),
+    ("s", "skip to the next"),
+    ("z", "undo the last allow"),
+    ("j  k", "next, previous in the queue"),
+    ("?", "this list"),
+)
+
+
+def _queued(case: Any) -> rx.Component:
+    return rx.el.li(
+        rx.el.button(
+            rx.el.span(case.subject, class_name="case-subject"),
+            rx.el.span(case.reason, class_name="case-reason"),
+            time_ago(case.waiting_since),
+            type="button",
+            on_click=Moderation.take(case.id),
+            class_name="case",
+            aria_current=rx.cond(case.id == Moderation.case.id, "true", "false"),
+            custom_attrs={"data-tile-link": ""},
+        ),
+        custom_attrs={"data-tile": case.id},
+    )
+
+
+def _bar(score: Any) -> rx.Component:
+    return rx.el.i(
+        class_name=rx.cond(score.over, "score over", "score"),
+        title=f"{score.at_s}: {score.percent} %",
+        custom_attrs=inline_style(__score=score.percent),
+    )
+
+
+def _evidence() -> rx.Component:
+    return rx.el.section(
+        rx.el.div(
+            rx.cond(
+                Moderation.case.video_url != "",
+                player(
+                    src=Moderation.case.video_url,
+                    poster=Moderation.case.poster_url,
+                    fps=Moderation.case.fps,
+                    frames=0,
+                    label="Evidence",
+                ),
+                rx.cond(
+                    Moderation.case.images.length() > 0,
+                    rx.el.div(
+                        rx.foreach(
+                            Moderation.case.images,
+                            lambda image: rx.el.img(src=image, alt="Image that was given"),
+                        ),
+                        class_name="evidence-images",
+                    ),
+                    rx.el.p("There is no picture: the words themselves are the case.", class_name="none"),
+                ),
+            ),
+            class_name=rx.cond(Moderation.revealed, "evidence-screen", "evidence-screen blurred"),
+        ),
+        button(
+            rx.cond(Moderation.revealed, "Blur", "Show"),
+            icon_name="moderation",
+            on_click=Moderation.reveal,
+            custom_attrs={"data-page-verb": "reveal"},
+        ),
+        rx.cond(
+            Moderation.case.frames.length() > 0,
+            rx.el.figure(
+                rx.el.figcaption("What the classifier found"),
+                rx.el.div(rx.foreach(Moderation.case.frames, _bar), class_name="scores", aria_hidden="true"),
+                class_name="scores-figure",
+            ),
+        ),
+        class_name="evidence",
+        aria_label="Evidence",
+    )
+
+
+def _decision() -> rx.Component:
+    return rx.el.section(
+        rx.el.dl(
+            rx.el.div(rx.el.dt("Prompt"), rx.el.dd(Moderation.case.prompt), class_name="param-long"),
+            rx.el.div(rx.el.dt("Held because"), rx.el.dd(Moderation.case.reason)),
+            rx.el.div(rx.el.dt("Score"), rx.el.dd(Moderation.case.score)),
+            rx.el.div(rx.el.dt("Model"), rx.el.dd(Moderation.case.model)),
+            rx.el.div(rx.el.dt("Clip"), rx.el.dd(Moderation.case.job_id, class_name="mono")),
+            rx.el.div(rx.el.dt("Waiting since"), rx.el.dd(time_ago(Moderation.case.waiting_since))),
+            class_name="facts",
+        ),
+        rx.el.form(
+            rx.el.label("Note", html_for="note", class_name="field-label"),
+            rx.el.textarea(
+                id="note",
+                name="note",
+                rows="3",
+                max_length=MOST_NOTE_CHARS,
+                class_name="input",
+                placeholder="For the record; the owner does not see it",
+            ),
+            rx.el.div(
+                button(
+                    "Allow",
+                    icon_name="check",
+                    on_click=with_fields("#decision", Moderation.allow),
+                    custom_attrs={"data-page-verb": "allow"},
+                ),
+                button(
+                    "Block",
+                    icon_name="close",
+                    on_click=with_fields("#decision", Moderation.block),
+                    custom_attrs={"data-page-verb": "block"},
+                ),
+                icon_button(
+                    "forward",
+                    "Skip to the next",
+                    on_click=Moderation.skip,
+                    custom_attrs={"data-page-verb": "skip"},
+                ),
+                class_name="decision-verbs",
+            ),
+            id="decision",
+            class_name="decision-form",
+        ),
+        button(
+            "Undo the last allow",
+            class_name="off-stage",
+            tab_index=-1,
+            aria_hidden="true",
+            on_click=Moderation.undo,
+            custom_attrs={"data-page-verb": "undo"},
+        ),
+        button(
+            "Write a note",
+            class_name="off-stage",
+            tab_index=-1,
+            aria_hidden="true",
+            on_click=rx.call_script("document.getElementById('note')?.focus()"),
+            custom_attrs={"data-page-verb": "note"},
+        ),
+        class_name="decision",
+        aria_label="Decision",
+    )
+
+
+def moderation_page() -> rx.Component:
+    """The moderators' room."""
+    return shell(
+        "Moderation",
+        rx.cond(
+            Moderation.queue_trouble != "",
+            failed(Moderation.queue_trouble, again=Moderation.open),
+            rx.cond(
+                Moderation.read,
+                rx.cond(
+                    Moderation.cases.length() > 0,
+                    rx.el.div(
+                        rx.el.section(
+                            rx.el.h2(Moderation.cases.length(), " waiting", class_name="section-title"),
+                            rx.el.ul(rx.foreach(Moderation.cases, _queued), class_name="queue"),
+                            class_name="queue-room",
+                            aria_label="Queue",
+                        ),
+                        _evidence(),
+                        _decision(),
+                        class_name="bench",
+                        custom_attrs={"data-keys": ""},
+                    ),
+                    empty("Nobody waits", "New cases come in by themselves. You may leave this page open."),
+                ),
+                skeleton_rows(4),
+            ),
+        ),
+        keys_help(_KEYS),
+        head=rx.el.div(
+            rx.cond(
+                Moderation.decided > 0, rx.el.p(Moderation.decided, " decided", class_name="quiet-words")
+            ),
+            icon_button("help", "Keys", custom_attrs={"data-opens": "keys-help"}),
+            class_name="head-side",
+        ),
+        here="/moderation",
+        class_name="grey-room room-moderation",
+    )

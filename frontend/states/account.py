@@ -1,0 +1,104 @@
+"""The account page: credits with their ledger, and API keys."""
+
+# ruff: noqa: RUF012 - Reflex copies a var's default for each session.
+
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from frontend.gateway import Refused, Unavailable, gateway
+from frontend.states import browser
+from frontend.states.jobs import Jobs
+from frontend.views import AccountView, KeyView, LedgerView
+
+_DAYS = {"30": 30, "90": 90, "365": 365, "never": None}
+
+
+class Account(Jobs):
+    """Ledger and keys of the account."""
+
+    entries: list[LedgerView] = []
+    ledger_cursor: str = ""
+    keys: list[KeyView] = []
+    read: bool = False
+    page_trouble: str = ""
+    new_secret: str = ""
+    new_name: str = ""
+    key_error: str = ""
+    ending: KeyView = KeyView(id="", name="", hint="", scopes="", created_at="")
+
+    async def _read_account(self, who: AccountView) -> None:
+        try:
+            page = await gateway().ledger(who)
+            self.entries, self.ledger_cursor = page.entries, page.cursor
+            self.keys = await gateway().keys(who)
+            self.read, self.page_trouble = True, ""
+        except Unavailable:
+            self.page_trouble = "Your account could not be read just now."
+
+    @rx.event
+    async def open(self) -> EventSpec | None:
+        """Read ledger and keys; a secret shown before is gone."""
+        who = await self._who()
+        self.new_secret = self.new_name = self.key_error = ""
+        await self._read_account(who)
+        return None
+
+    @rx.event
+    async def older(self) -> EventSpec | None:
+        """Read further back in the ledger."""
+        who = await self._who()
+        if not self.ledger_cursor:
+            return None
+        page = await gateway().ledger(who, cursor=self.ledger_cursor)
+        self.entries, self.ledger_cursor = [*self.entries, *page.entries], page.cursor
+        return None
+
+    @rx.event
+    async def create_key(self, fields: dict[str, Any]) -> EventSpec | None:
+        """Make an API key and show its secret, this once."""
+        who = await self._who()
+        scopes = ["videos:read"] if fields.get("scope") == "read" else ["videos:read", "videos:write"]
+        try:
+            key, secret = await gateway().create_key(
+                who,
+                name=str(fields.get("name") or "").strip(),
+                scopes=scopes,
+                expires_in_days=_DAYS.get(str(fields.get("days")), 90),
+            )
+        except Refused as refused:
+            self.key_error = refused.message
+            return None
+        self.key_error = ""
+        self.new_secret, self.new_name = secret, key.name
+        await self._read_account(who)
+        return browser.focus("#new-secret")
+
+    @rx.event
+    async def forget_secret(self) -> EventSpec | None:
+        """Stop showing the new key."""
+        await self._who()
+        self.new_secret = self.new_name = ""
+        return None
+
+    @rx.event
+    async def ask_to_revoke(self, key_id: str) -> EventSpec | None:
+        """Ask before ending a key."""
+        await self._who()
+        found = next((key for key in self.keys if key.id == key_id), None)
+        if found is None:
+            return None
+        self.ending = found
+        return browser.open_dialog("revoke-key")
+
+    @rx.event
+    async def revoke(self) -> list[EventSpec] | EventSpec | None:
+        """End the key that was asked about."""
+        who = await self._who()
+        await gateway().revoke_key(who, self.ending.id)
+        await self._read_account(who)
+        return [
+            browser.close_dialog("revoke-key"),
+            browser.toast("Revoked. Requests with it are refused from now on."),
+        ]

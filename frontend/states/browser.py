@@ -1,0 +1,64 @@
+"""What a handler can ask of the browser (assets/js/studio.js)."""
+
+import json
+from typing import Any, Literal
+
+import reflex as rx
+from reflex.event import EventSpec
+
+
+def _call(name: str, *values: Any) -> EventSpec:
+    # The script is loaded after the first paint: on a slow network a page's first event may come before it.
+    return rx.call_script(f"window.zoetrope?.{name}({', '.join(json.dumps(value) for value in values)})")
+
+
+def toast(
+    text: str, *, tone: Literal["plain", "good", "bad"] = "plain", action: str = "", clicks: str = ""
+) -> EventSpec:
+    """Say something; `action` is a button that presses the element `clicks` selects."""
+    return _call("toast", {"text": text, "tone": tone, "action": action, "clicks": clicks})
+
+
+def open_dialog(dialog_id: str) -> EventSpec:
+    """Open a dialog of the page."""
+    return _call("open", dialog_id)
+
+
+def close_dialog(dialog_id: str) -> EventSpec:
+    """Close a dialog of the page."""
+    return _call("close", dialog_id)
+
+
+def restore_draft(fields: dict[str, str]) -> EventSpec:
+    """Bring the composer's kept draft back, with `fields` over it."""
+    return _call("restoreDraft", fields)
+
+
+def with_draft(handler: Any) -> EventSpec:
+    """Call a handler with the composer's fields, once they are drawn."""
+    return rx.call_script("window.zoetrope?.draftWhenDrawn()", callback=handler)
+
+
+def draft_sent() -> EventSpec:
+    """The composer's draft became a job."""
+    return _call("draftSent")
+
+
+def focus(selector: str) -> EventSpec:
+    """Move the focus."""
+    return _call("focus", selector)
+
+
+def go_to_door() -> EventSpec:
+    """Load the sign-in page, to come back to this one afterwards."""
+    return _call("door")
+
+
+def clear_form(selector: str) -> EventSpec:
+    """Empty a form's fields."""
+    return _call("clear", selector)
+
+
+def with_fields(selector: str, handler: Any) -> EventSpec:
+    """Call a handler with the fields of a form, as they stand when the event fires."""
+    return rx.call_script(f"window.zoetrope?.fields({json.dumps(selector)})", callback=handler)

@@ -1,0 +1,388 @@
+"""How the studio says things: from the use cases' values to the words and pictures' addresses that pages show. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from math import ceil
+
+from backend.domain.generation import ENDS, ON_WORKER, JobState
+from backend.domain.pricing import partial_charge
+from backend.domain.review import CaseState
+from backend.recipes import CATALOGUE, Capability, Recipe
+from backend.services.create_api_key import KeyView as Key
+from backend.services.job_view import JobView as Job
+from backend.services.job_view import PlaceView as Place
+from backend.services.list_ledger import LedgerLine
+from backend.services.quote_generation import Quote
+from backend.services.review_cases import CaseView as Case
+from frontend.views import (
+    CaseView,
+    ChoiceView,
+    ClipView,
+    FrameScore,
+    JobView,
+    KeyView,
+    LedgerView,
+    ModelView,
+    ParamView,
+    QuoteView,
+    SizeView,
+)
+
+_LITTLE_FRAME_PX = 18
+NOT_CHARGED = "You were not charged."
+HOW_TO_ADD = "How to connect one is in the README, under “A real model”."
+
+_PHASES = {
+    "loading": "Loading the model",
+    "encoding_text": "Reading the prompt",
+    "decoding": "Developing the frames",
+    "uploading": "Putting it away",
+    "reported": "Putting it away",
+}
+_STATE_LABELS = {
+    JobState.COMPLETED: "Ready",
+    JobState.FAILED: "It did not work",
+    JobState.BLOCKED: "Not shown",
+    JobState.CANCELLED: "Cancelled",
+    JobState.IN_REVIEW: "A person is looking at it",
+}
+_LEDGER_REASONS = {
+    "completed": "A clip",
+    "cancelled": "A clip that was cancelled",
+    "expired": "Credits expired",
+    "grant:monthly": "Monthly credits",
+    "grant:purchase": "Credits bought",
+    "grant:promotion": "A gift",
+    "grant:admin": "Credits granted",
+}
+_SCOPES = {
+    ("videos:read",): "read only",
+    ("videos:read", "videos:write"): "make and read",
+    ("videos:write",): "make only",
+}
+
+
+def credits(amount: int) -> str:
+    """ "1 credit", "12 credits"."""
+    return "1 credit" if amount == 1 else f"{amount:,} credits"
+
+
+def duration(seconds: float) -> str:
+    """A wait to reckon with, rounded up: "4 s", "40 s", "3 min", "2 h"."""
+    if seconds < 20:
+        return f"{max(1, ceil(seconds))} s"
+    if seconds < 90:
+        return f"{ceil(seconds / 5) * 5} s"
+    if seconds < 5400:
+        return f"{ceil(seconds / 60)} min"
+    return f"{ceil(seconds / 3600)} h"
+
+
+def wait(p50_s: float | None, p90_s: float | None) -> str:
+    """ "about 4 s", "about 40 to 70 s"; nothing while nobody knows."""
+    if p50_s is None:
+        return ""
+    low, high = duration(p50_s), duration(max(p50_s, p90_s or 0.0))
+    if low == high or (p90_s or 0.0) < 1.4 * p50_s:
+        return f"about {low}"
+    same_unit = low.split()[1] == high.split()[1]
+    return f"about {low.split()[0] if same_unit else low} to {high}"
+
+
+def ordinal(number: int) -> str:
+    """ "1st", "2nd", "11th"."""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
+def _title(recipe: str) -> str:
+    found = CATALOGUE.get(recipe)
+    return found.title if found else recipe
+
+
+def model_view(recipe: Recipe) -> ModelView:
+    """A recipe as the composer offers it."""
+    longest = max(max(size.width, size.height) for size in recipe.sizes)
+    return ModelView(
+        id=recipe.name,
+        title=recipe.title,
+        summary=recipe.summary,
+        knows=recipe.knows or recipe.summary,
+        how_to_add=HOW_TO_ADD if recipe.family == "mini" else "",
+        examples=list(recipe.examples),
+        sizes=[
+            SizeView(
+                value=str(size),
+                label=f"{size.width} × {size.height}",
+                frame_w=max(6, round(size.width / longest * _LITTLE_FRAME_PX)),
+                frame_h=max(6, round(size.height / longest * _LITTLE_FRAME_PX)),
+            )
+            for size in recipe.sizes
+        ],
+        lengths=[ChoiceView(value=length.seconds, label=f"{length.seconds} s") for length in recipe.lengths],
+        steps_low=int(recipe.steps.low),
+        steps_high=int(recipe.steps.high),
+        steps_default=int(recipe.steps.default),
+        takes_image=Capability.IMAGE in recipe.capabilities,
+        takes_negative_prompt=Capability.NEGATIVE_PROMPT in recipe.capabilities,
+        max_prompt_chars=recipe.max_prompt_chars,
+    )
+
+
+def quote_view(quote: Quote) -> QuoteView:
+    """Price and wait at the button."""
+    affordable = quote.credits <= quote.available
+    return QuoteView(
+        credits=quote.credits,
+        wait=wait(quote.p50_s, quote.p90_s),
+        known=True,
+        affordable=affordable,
+        note=""
+        if affordable
+        else f"This costs {credits(quote.credits)} and you have {quote.available:,}. Fewer steps cost less.",
+    )
+
+
+def job_view(job: Job) -> JobView:
+    """A job as a strip."""
+    headline, detail = _where_it_stands(job)
+    stop_cost = _stop_cost(job)
+    return JobView(
+        id=job.id,
+        prompt=job.prompt,
+        model=_title(job.model),
+        state=job.state.value,
+        facts=f"{_title(job.model)}, {job.width} × {job.height}, {job.seconds} s",
+        headline=headline,
+        detail=detail,
+        charge=_charge(job),
+        stop_cost=stop_cost,
+        aspect=f"{job.width} / {job.height}",
+        step=job.steps_done,
+        steps=job.num_inference_steps,
+        percent=job.progress,
+        created_at=_iso(job.created_at),
+        preview_url=f"/media/{job.id}/preview?v={job.preview}" if job.preview and not job.ended else "",
+        ended=job.ended,
+        went_wrong=job.state in (JobState.FAILED, JobState.BLOCKED),
+        can_cancel=job.state not in ENDS and job.state is not JobState.APPROVED,
+        can_retry=job.state in (JobState.FAILED, JobState.CANCELLED),
+    )
+
+
+def _where_it_stands(job: Job) -> tuple[str, str]:
+    left = wait(job.place.p50_s, job.place.p90_s) if job.place else ""
+    match job.state:
+        case JobState.QUEUED if job.input_verdict == "review":
+            return (
+                "A person is looking at it",
+                "Your request waits for a moderator. Nothing is charged before.",
+            )
+        case JobState.QUEUED if job.input_verdict == "pending":
+            return "Checking your request", "Words and images are looked at before they wait."
+        case JobState.QUEUED:
+            reason = job.place.reason if job.place else ""
+            return _place(job.place, resumed=job.steps_done > 0), _join(left, reason)
+        case state if state in ON_WORKER:
+            return _at_work(job), f"{left} more" if left else ""
+        case JobState.MODERATING:
+            return "Checking the clip", "It is made; it shows as soon as it has been looked at."
+        case JobState.IN_REVIEW:
+            return (
+                "A person is looking at it",
+                "It shows as soon as they have decided. Nothing is charged before.",
+            )
+        case JobState.APPROVED:
+            return "Signing it", ""
+        case JobState.BLOCKED:
+            return "Not shown", job.error_message or "This studio's rules don't allow it."
+        case JobState.FAILED:
+            return "It did not work", job.error_message or "This is on us."
+        case JobState.CANCELLED:
+            return "Cancelled", ""
+        case _:
+            return "Ready", ""
+
+
+def _place(place: Place | None, *, resumed: bool) -> str:
+    if place is not None and place.position is None and place.reason:
+        return "Waiting for a worker"
+    if place is None or place.position is None:
+        return "Waiting to go on" if resumed else "In the queue"
+    if place.position <= 1:
+        return "Next in line"
+    return f"{ordinal(place.position)} of {place.of:,}"
+
+
+def _at_work(job: Job) -> str:
+    if job.phase in _PHASES:
+        return _PHASES[job.phase]
+    if job.steps_done or job.phase == "denoising":
+        return f"Step {job.steps_done} of {job.num_inference_steps}"
+    return "Starting"
+
+
+def _join(*parts: str) -> str:
+    joined = ": ".join(part for part in parts if part)
+    return joined[:1].upper() + joined[1:] if parts and not parts[0] else joined
+
+
+def _charge(job: Job) -> str:
+    if not job.ended:
+        return ""
+    if not job.charged:
+        return "" if NOT_CHARGED in (job.error_message or "") else NOT_CHARGED
+    return f"You paid {credits(job.charged)}."
+
+
+def _stop_cost(job: Job) -> str:
+    if job.state is JobState.MODERATING:
+        return f"The clip is made. Stopping it now costs all {credits(job.quoted)}."
+    if job.state is not JobState.RUNNING:
+        return ""
+    part = partial_charge(job.quoted, steps_done=job.steps_done, steps=job.num_inference_steps)
+    if not part:
+        return ""
+    steps = f"{job.steps_done} of {job.num_inference_steps} steps are done."
+    return f"{steps} You pay {part} of {credits(job.quoted)} for them."
+
+
+def is_in_review(job: Job) -> bool:
+    """Whether a person is to decide about it."""
+    return job.state is JobState.IN_REVIEW or (job.state is JobState.QUEUED and job.input_verdict == "review")
+
+
+def clip_view(job: Job, *, with_parameters: bool = False) -> ClipView:
+    """A clip on the wall or on its page."""
+    shown = job.state is JobState.COMPLETED and job.released
+    label = _STATE_LABELS.get(job.state, "On its way")
+    if job.state is JobState.COMPLETED and not shown:
+        label = "Taken down"
+    headline, detail = _where_it_stands(job)
+    return ClipView(
+        id=job.id,
+        prompt=job.prompt,
+        state=job.state.value,
+        state_label=label,
+        state_detail=_sentences("" if headline == label else headline, detail, _charge(job)),
+        shown=shown,
+        under_way=not job.ended,
+        aspect=f"{job.width} / {job.height}",
+        grow=round(job.width / max(1, job.height), 4),
+        poster_url=f"/media/{job.id}/thumbnail" if shown else "",
+        video_url=f"/media/{job.id}/video" if shown else "",
+        download_url=f"/media/{job.id}/video?download=true" if shown else "",
+        seconds=f"{job.seconds} s",
+        fps=job.fps,
+        num_frames=job.num_frames,
+        model=_title(job.model),
+        created_at=_iso(job.created_at),
+        favourite=job.favourite,
+        rating=job.rating,
+        settings_url=f"/?from={job.id}",
+        parent_id=job.parent_id or "",
+        params=list(_parameters(job)) if with_parameters else [],
+    )
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part)
+
+
+def _parameters(job: Job) -> Iterator[ParamView]:
+    yield ParamView(name="Prompt", value=job.prompt, long=True)
+    if job.negative_prompt:
+        yield ParamView(name="Without", value=job.negative_prompt, long=True)
+    yield ParamView(name="Model", value=job.model, mono=True)
+    yield ParamView(name="Size", value=job.size, mono=True)
+    yield ParamView(name="Length", value=f"{job.seconds} s, {job.num_frames} frames at {job.fps} fps")
+    yield ParamView(name="Seed", value=str(job.seed), mono=True)
+    yield ParamView(name="Steps", value=str(job.num_inference_steps), mono=True)
+    yield ParamView(name="Guidance", value=f"{job.guidance_scale:g}", mono=True)
+    if job.has_image:
+        yield ParamView(name="Image", value="First frame given")
+    if job.charged is not None:
+        yield ParamView(name="Charged", value=credits(job.charged))
+    yield ParamView(name="Clip id", value=job.id, mono=True, long=True)
+
+
+def ledger_view(line: LedgerLine) -> LedgerView:
+    """A line of the ledger."""
+    return LedgerView(
+        id=str(line.id),
+        at=_iso(line.at),
+        what=_LEDGER_REASONS.get(line.reason, line.reason.capitalize()),
+        amount=f"{'+' if line.amount > 0 else '−'}{abs(line.amount):,}",
+        balance=f"{line.balance:,}",
+        incoming=line.amount > 0,
+        job_id=line.job_id or "",
+    )
+
+
+def key_view(key: Key, *, now: datetime) -> KeyView:
+    """An API key's row."""
+    ended = key.expires_at is not None and key.expires_at <= now
+    return KeyView(
+        id=key.id,
+        name=key.name,
+        hint=key.hint,
+        scopes=_SCOPES.get(tuple(sorted(key.scopes)), ", ".join(sorted(key.scopes))),
+        created_at=_iso(key.created_at),
+        expires_at=_iso(key.expires_at),
+        last_used_at=_iso(key.last_used_at),
+        live=not ended and key.revoked_at is None,
+        state_label="Revoked" if key.revoked_at else "Ended" if ended else "Live",
+    )
+
+
+def is_open(case: Case) -> bool:
+    """Whether a case still waits for somebody."""
+    return case.state == CaseState.OPEN.value
+
+
+def case_view(case: Case, *, with_evidence: bool = False, fps: int = 0) -> CaseView:
+    """A review case, in the queue or (`with_evidence`) on the table."""
+    scores = list(_scores(case))
+    peak = max((score.percent for score in scores), default=None)
+    kinds = case.artifact_kinds if with_evidence else ()
+    clause = (case.clause or "unclear").replace("_", " ")
+    return CaseView(
+        id=case.id,
+        subject="Clip" if case.stage == "output" else "Request",
+        reason=clause.capitalize(),
+        prompt=_join_prompts(case),
+        waiting_since=_iso(case.opened_at),
+        model=_title(case.model),
+        video_url=f"/evidence/{case.id}/video" if "video" in kinds else "",
+        poster_url=f"/evidence/{case.id}/thumbnail" if "thumbnail" in kinds else "",
+        images=[f"/evidence/{case.id}/{upload}" for upload in case.upload_ids] if with_evidence else [],
+        fps=fps,
+        score="" if peak is None else f"{peak} of 100",
+        frames=scores if with_evidence else [],
+        job_id=case.job_id,
+    )
+
+
+def _join_prompts(case: Case) -> str:
+    return f"{case.prompt} — without: {case.negative_prompt}" if case.negative_prompt else case.prompt
+
+
+def _scores(case: Case) -> Iterator[FrameScore]:
+    for ruling in case.findings:
+        found = ruling.get("findings")
+        for finding in found if isinstance(found, list) else []:
+            if not isinstance(finding, dict):
+                continue
+            at_s, score, threshold = finding.get("at_s"), finding.get("score"), finding.get("threshold")
+            if isinstance(score, int | float) and isinstance(threshold, int | float):
+                yield FrameScore(
+                    at_s=f"{at_s:.2f} s"
+                    if isinstance(at_s, int | float)
+                    else str(finding.get("surface", "")),
+                    percent=round(100 * min(1.0, max(0.0, score))),
+                    over=score >= threshold,
+                )
+
+
+def _iso(moment: datetime | None) -> str:
+    return "" if moment is None else moment.isoformat()

@@ -1,0 +1,115 @@
+"""The worker process: settings, engine, loop, and what signals do to them."""
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from redis.asyncio import Redis
+
+from backend.log import configure_logging, get_logger
+from backend.notify import notify_ready
+from backend.operator_errors import OperatorError
+from backend.recipes import CATALOGUE, DEFAULT_RECIPE
+from backend.settings import EngineKind, Settings, load_settings
+from gpu_worker.engine import Engine
+from gpu_worker.loop import WorkerLoop
+from gpu_worker.objects import ObjectClient
+from gpu_worker.order_queue import serve_orders
+from gpu_worker.uplink import Uplink
+
+log = get_logger(__name__)
+
+FORCED_EXIT_CODE = 130
+
+
+def main() -> int:
+    """Run one worker until a signal. The first INT or TERM hands jobs back; a second exits at once."""
+    try:
+        settings = load_settings()
+        redis_url = settings.require_redis_url()
+    except OperatorError as error:
+        print(f"zoetrope worker: {error}", file=sys.stderr)
+        return error.exit_code
+    configure_logging("worker", settings.log_level)
+    asyncio.run(_serve(settings, redis_url))
+    # A thread of the engine may still be inside a step that nobody waits for any more.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine that the settings name. Only the diffusers engine imports torch."""
+    if settings.engine is EngineKind.FAKE:
+        from gpu_worker.fake_engine import FakeEngine
+
+        return FakeEngine()
+    # Read by OpenMP when torch is loaded: threads that spin would starve the other processes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    from gpu_worker.diffusers_engine import DiffusersEngine
+
+    return DiffusersEngine(settings.device)
+
+
+async def _serve(settings: Settings, redis_url: str) -> None:
+    boot_id = secrets.token_hex(8)
+    ending = _on_signals()
+    # Importing torch and diffusers takes seconds, in which a signal must still be obeyed.
+    engine = await asyncio.to_thread(make_engine, settings)
+    redis = Redis.from_url(redis_url, socket_connect_timeout=3.0, socket_timeout=10.0)
+    async with ObjectClient(settings.control_url) as objects:
+        loop = WorkerLoop(
+            worker_id=settings.worker_id,
+            boot_id=boot_id,
+            version=_version(),
+            engine=engine,
+            uplink=Uplink(redis, settings.worker_id),
+            objects=objects,
+            recipes=CATALOGUE,
+        )
+        log.info("worker.started", worker_id=settings.worker_id, boot_id=boot_id, engine=settings.engine)
+        orders = asyncio.create_task(serve_orders(redis_url, settings.worker_id, loop.accept))
+        running = asyncio.create_task(loop.run())
+        warming = asyncio.create_task(loop.warm_up(DEFAULT_RECIPE))
+        signalled = asyncio.create_task(ending.wait())
+        notify_ready()
+        await asyncio.wait({orders, running, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (orders, running):
+            if task.done():
+                task.result()
+        warming.cancel()
+        orders.cancel()
+        await asyncio.wait({orders}, timeout=3.0)
+        await loop.drain()
+        running.cancel()
+        await asyncio.wait({running}, timeout=1.0)
+        log.info("worker.ended", worker_id=settings.worker_id)
+
+
+def _on_signals() -> asyncio.Event:
+    ending = asyncio.Event()
+
+    def obey() -> None:
+        if ending.is_set():
+            os._exit(FORCED_EXIT_CODE)
+        log.info("worker.draining")
+        ending.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, obey)
+    return ending
+
+
+def _version() -> str:
+    try:
+        return version("zoetrope")
+    except PackageNotFoundError:
+        return "0"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,169 @@
+"""Stop and resume a diffusers pipeline between steps, bit for bit, by wrapping three methods of the live one.
+
+Not by `latents=` and the remaining timesteps: schedulers shift those again, and a multistep history is lost.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from gpu_worker.checkpoint import Checkpoint, Json
+from gpu_worker.tensor_state import Arrays, pack, unpack
+
+_NOT_STATE = frozenset({"_internal_dict", "step", "set_timesteps"})
+
+
+class ScheduleMismatchError(Exception):
+    """The checkpoint was made under another schedule than the one that this run builds."""
+
+
+class ResumableRun:
+    """One run of a pipeline: counts its steps, and can say what to keep to go on later.
+
+    `on_boundary` is called after every step, when `latents` are what the next step will get. Pipelines that
+    change the scheduler's result (LTX keeps its conditioned tokens) say so through `callback_on_step_end`;
+    those without that callback are taken to carry the result on as it is.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        generator: torch.Generator,
+        resume: Checkpoint | None,
+        on_boundary: Callable[[], None],
+        on_prepared: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.steps = 0
+        self.step = 0 if resume is None else resume.step
+        self.latents: torch.Tensor | None = None
+        self.sample: torch.Tensor | None = None
+        self.stepped: tuple[torch.Tensor, ...] = ()
+        self._pipe = pipe
+        self._scheduler = pipe.scheduler
+        self._generator = generator
+        self._resume = resume
+        self._on_boundary = on_boundary
+        self._on_prepared = on_prepared
+        self._full_timesteps: torch.Tensor | None = None
+        self._restored = resume is None
+        parameters = inspect.signature(type(pipe).__call__).parameters
+        self._has_callback = "callback_on_step_end" in parameters
+
+    @contextmanager
+    def installed(self) -> Iterator[dict[str, Any]]:
+        """The wrappers in place; yields the arguments that the pipeline's call needs besides its own."""
+        scheduler, pipe = self._scheduler, self._pipe
+        scheduler.set_timesteps = self._wrap_set_timesteps(scheduler.set_timesteps)
+        scheduler.step = self._wrap_step(scheduler.step)
+        pipe.prepare_latents = self._wrap_prepare_latents(pipe.prepare_latents)
+        try:
+            yield {"callback_on_step_end": self._callback} if self._has_callback else {}
+        finally:
+            del scheduler.set_timesteps, scheduler.step, pipe.prepare_latents
+
+    def snapshot(self) -> tuple[Arrays, dict[str, Json]]:
+        """Latents, scheduler, generator and global random states, copied. Raises `UnknownStateError`."""
+        arrays: Arrays = {}
+        scheduler = {
+            name: pack(value, f"scheduler.{name}", arrays)
+            for name, value in vars(self._scheduler).items()
+            if name not in _NOT_STATE
+        }
+        state: dict[str, Json] = {
+            "scheduler": scheduler,
+            "latents": pack(self.latents, "latents", arrays),
+            "generator": pack(self._generator.get_state(), "generator", arrays),
+            "torch_rng": pack(torch.get_rng_state(), "torch_rng", arrays),
+        }
+        if torch.cuda.is_available():
+            state["cuda_rng"] = pack(torch.cuda.get_rng_state(), "cuda_rng", arrays)
+        return arrays, state
+
+    def sigma_pair(self) -> tuple[float, float] | None:
+        """Noise level before and after the step just done, where the scheduler has such."""
+        sigmas = getattr(self._scheduler, "sigmas", None)
+        if sigmas is None or not 0 < self.step < len(sigmas):
+            return None
+        return float(sigmas[self.step - 1]), float(sigmas[self.step])
+
+    def _wrap_set_timesteps(self, original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def set_timesteps(*args: Any, **kwargs: Any) -> None:
+            original(*args, **kwargs)
+            full = self._scheduler.timesteps
+            self._full_timesteps, self.steps = full, len(full)
+            if self._resume is not None:
+                self._check_schedule(self._resume)
+                self._scheduler.timesteps = full[self._resume.step :]
+
+        return set_timesteps
+
+    def _check_schedule(self, resume: Checkpoint) -> None:
+        for name in ("timesteps", "sigmas"):
+            now = getattr(self._scheduler, name, None)
+            then = self._kept(resume, name) if now is not None else None
+            if now is not None and not (
+                isinstance(then, torch.Tensor) and torch.equal(then.to(now.device), now)
+            ):
+                raise ScheduleMismatchError(f"the checkpoint's {name} differ from this run's")
+
+    def _kept(self, resume: Checkpoint, name: str) -> Any:
+        scheduler = resume.state["scheduler"]
+        assert isinstance(scheduler, dict)
+        return unpack(scheduler[name], resume.tensors) if name in scheduler else None
+
+    def _wrap_prepare_latents(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def prepare_latents(*args: Any, **kwargs: Any) -> Any:
+            prepared = original(*args, **kwargs)
+            resume = self._resume
+            if resume is not None:
+                fresh = prepared[0] if isinstance(prepared, tuple) else prepared
+                kept = unpack(resume.state["latents"], resume.tensors)
+                if kept.shape != fresh.shape or kept.dtype != fresh.dtype:
+                    raise ScheduleMismatchError("the checkpoint's latents have another shape than this run's")
+                kept = kept.to(fresh.device)
+                prepared = (kept, *prepared[1:]) if isinstance(prepared, tuple) else kept
+                self._generator.set_state(unpack(resume.state["generator"], resume.tensors))
+            self._on_prepared()
+            return prepared
+
+        return prepare_latents
+
+    def _wrap_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def step(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self._restored:
+                self._restore()
+            result = original(model_output, timestep, sample, *args, **kwargs)
+            self.sample = sample
+            self.stepped = tuple(result) if isinstance(result, tuple) else (result.prev_sample,)
+            self.step += 1
+            if not self._has_callback:
+                self.latents = self.stepped[0]
+                self._on_boundary()
+            return result
+
+        return step
+
+    def _restore(self) -> None:
+        assert self._resume is not None
+        packed = self._resume.state["scheduler"]
+        assert isinstance(packed, dict)
+        for name, value in packed.items():
+            setattr(self._scheduler, name, unpack(value, self._resume.tensors))
+        # UniPC and DPM read the schedule's length while they step.
+        self._scheduler.timesteps = self._full_timesteps
+        torch.set_rng_state(unpack(self._resume.state["torch_rng"], self._resume.tensors))
+        if "cuda_rng" in self._resume.state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(unpack(self._resume.state["cuda_rng"], self._resume.tensors))
+        self._restored = True
+
+    def _callback(self, _pipe: Any, _index: int, _timestep: Any, carried: dict[str, Any]) -> dict[str, Any]:
+        self.latents = carried["latents"]
+        self._on_boundary()
+        return {}

@@ -1,0 +1,159 @@
+"""The leader's picture of the workers: who lives, what is loaded, what runs in which slot, and for how long still."""
+
+from dataclasses import dataclass, field
+
+from backend.contracts import AttemptPhase, Heartbeat
+from backend.domain.attempt import LEASE, Slot
+from backend.domain.scheduling import WorkerView
+
+PREFETCH_S = 10.0
+"""A worker gets its next job when its current one is expected to end within this."""
+
+
+@dataclass
+class Occupant:
+    """What lies in a slot. `left_s`: expected seconds until it is done."""
+
+    job_id: str
+    attempt_id: str
+    gpu_s: float
+    done: float = 0.0
+    step_s: float | None = None
+    steps: int = 0
+
+    def left_s(self, speed: float) -> float:
+        """By the worker's own step time once there is one, else by the expected work."""
+        if self.step_s is not None and self.steps:
+            return max(0.0, self.step_s * self.steps * (1 - self.done)) + 0.2
+        return max(0.0, self.gpu_s * speed * (1 - self.done))
+
+
+@dataclass
+class FleetWorker:
+    """One worker."""
+
+    worker_id: str
+    recipes: frozenset[str]
+    memory_gb: float
+    resident: frozenset[str] = frozenset()
+    loading: str | None = None
+    takes_jobs: bool = True
+    heard_at_s: float = 0.0
+    slots: dict[Slot, Occupant] = field(default_factory=dict)
+
+
+class Fleet:
+    """All workers that were heard within a lease. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, FleetWorker] = {}
+
+    def restore(self, worker: FleetWorker) -> None:
+        """A worker as the database has it, at the start of a term."""
+        self._workers[worker.worker_id] = worker
+
+    def saw(self, heartbeat: Heartbeat, now_s: float) -> bool:
+        """Record a heartbeat; True when it made room or brought a model, so that someone may be dispatched."""
+        before = self._workers.get(heartbeat.worker_id)
+        worker = before or FleetWorker(worker_id=heartbeat.worker_id, recipes=frozenset(), memory_gb=0)
+        changed = (
+            before is None
+            or worker.takes_jobs == heartbeat.draining
+            or worker.resident != frozenset(heartbeat.resident)
+            or now_s - worker.heard_at_s > LEASE.total_seconds()
+        )
+        worker.recipes = frozenset(heartbeat.recipes)
+        worker.memory_gb = heartbeat.hardware.memory_gb
+        worker.resident = frozenset(heartbeat.resident)
+        worker.loading = heartbeat.loading
+        worker.takes_jobs = not heartbeat.draining
+        worker.heard_at_s = now_s
+        occupants = {o.attempt_id: o for o in worker.slots.values()}
+        for status in heartbeat.attempts:
+            occupant = occupants.get(status.attempt_id)
+            if occupant is not None and status.steps:
+                near_end = status.phase in {AttemptPhase.DECODING, AttemptPhase.UPLOADING}
+                occupant.done = 1.0 if near_end else status.step / status.steps
+                occupant.steps = status.steps
+                occupant.step_s = status.step_s
+        self._workers[heartbeat.worker_id] = worker
+        return changed
+
+    def live(self, now_s: float) -> list[FleetWorker]:
+        """Workers that were heard within a lease and take jobs."""
+        return [
+            w
+            for w in self._workers.values()
+            if w.takes_jobs and now_s - w.heard_at_s <= LEASE.total_seconds()
+        ]
+
+    def views(self, now_s: float, speed: float = 1.0) -> list[WorkerView]:
+        """Live workers as the fair queue sees them."""
+        return [
+            WorkerView(
+                worker_id=w.worker_id,
+                recipes=w.recipes,
+                memory_gb=w.memory_gb,
+                resident=w.resident,
+                busy_s=sum(o.left_s(speed) for o in w.slots.values()),
+            )
+            for w in self.live(now_s)
+        ]
+
+    def room(self, now_s: float) -> list[tuple[FleetWorker, Slot]]:
+        """Slots that may be filled now: idle workers first, then next places of those about to be done."""
+        live = sorted(self.live(now_s), key=lambda w: w.worker_id)
+        idle = [(w, Slot.RUN) for w in live if Slot.RUN not in w.slots]
+        soon = [
+            (w, Slot.NEXT)
+            for w in live
+            if Slot.RUN in w.slots
+            and Slot.NEXT not in w.slots
+            and w.slots[Slot.RUN].left_s(1.0) <= PREFETCH_S
+        ]
+        return idle + soon
+
+    def occupy(self, worker_id: str, slot: Slot, occupant: Occupant) -> None:
+        """A slot was filled."""
+        self._workers[worker_id].slots[slot] = occupant
+
+    def knows(self, worker_id: str) -> bool:
+        """Whether this worker was ever heard of in this term."""
+        return worker_id in self._workers
+
+    def left(self, job_id: str) -> tuple[str, str] | None:
+        """The job is on no worker any more; returns (worker_id, attempt_id) of where it was.
+
+        What lay in the worker's next slot is now what it runs.
+        """
+        for worker in self._workers.values():
+            for slot, occupant in list(worker.slots.items()):
+                if occupant.job_id == job_id:
+                    del worker.slots[slot]
+                    if slot is Slot.RUN and Slot.NEXT in worker.slots:
+                        worker.slots[Slot.RUN] = worker.slots.pop(Slot.NEXT)
+                    return worker.worker_id, occupant.attempt_id
+        return None
+
+    def holds(self, job_id: str) -> str | None:
+        """The attempt of this job that lies in some slot, if any."""
+        for worker in self._workers.values():
+            for occupant in worker.slots.values():
+                if occupant.job_id == job_id:
+                    return occupant.attempt_id
+        return None
+
+    def left_s_of(self, job_id: str, speed: float) -> float | None:
+        """Expected seconds until a job on a worker is rendered; what runs before it counts too."""
+        for worker in self._workers.values():
+            for slot, occupant in worker.slots.items():
+                if occupant.job_id == job_id:
+                    ahead = 0.0
+                    if slot is Slot.NEXT and Slot.RUN in worker.slots:
+                        ahead = worker.slots[Slot.RUN].left_s(speed)
+                    return ahead + occupant.left_s(speed)
+        return None
+
+    def loading(self, recipe: str, now_s: float) -> bool:
+        """Whether some live worker loads this model now."""
+        return any(w.loading == recipe for w in self.live(now_s))

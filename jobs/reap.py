@@ -1,0 +1,28 @@
+"""The leader's reaper: leases that ran out. It buries nobody before it has heard for one whole lease."""
+
+import asyncio
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.domain.attempt import LEASE
+from backend.log import get_logger
+from backend.services.expire_leases import expire_leases
+from backend.storage import StorageError
+from backend.studio import Studio
+from jobs.hearing import Hearing
+
+log = get_logger(__name__)
+
+EVERY_S = 1.0
+
+
+async def reap(studio: Studio, hearing: Hearing) -> None:
+    """Reap for ever."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        if hearing.for_s() < LEASE.total_seconds():
+            continue
+        try:
+            await expire_leases(studio)
+        except (SQLAlchemyError, OSError, StorageError) as error:
+            log.warning("reap.waits", error=type(error).__name__)

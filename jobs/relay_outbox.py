@@ -1,0 +1,47 @@
+"""Takes due outbox rows and hands them over to arq. What arq loses is due again after `HIDDEN`."""
+
+import asyncio
+from datetime import timedelta
+
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.db import outbox
+from backend.db.listen import OutboxBell
+from backend.log import get_logger
+from backend.studio import Studio
+from jobs.queues import QUEUE_OF, hand_over_step
+
+log = get_logger(__name__)
+
+HIDDEN = timedelta(seconds=15)
+"""Until a row that was taken is due again; `take_step` moves this on while it works."""
+POLL_S = 1.0
+BATCH = 200
+
+
+async def relay_outbox(studio: Studio, queues: ArqRedis) -> None:
+    """Relay for ever. Any number of processes may."""
+    async with OutboxBell(studio.db.url, frozenset(QUEUE_OF)) as bell:
+        while True:
+            try:
+                full = await relay_once(studio, queues)
+            except (SQLAlchemyError, RedisError, OSError) as error:
+                log.warning("relay.waits", error=type(error).__name__)
+                await asyncio.sleep(POLL_S)
+                continue
+            if not full:
+                await bell.wait(POLL_S)
+
+
+async def relay_once(studio: Studio, queues: ArqRedis) -> bool:
+    """One round over all consumers; True when one of them had a full batch."""
+    full = False
+    for consumer in QUEUE_OF:
+        async with studio.db.transaction() as session:
+            events = await outbox.take(session, consumer, limit=BATCH, hidden=HIDDEN)
+        for event in events:
+            await hand_over_step(queues, event)
+        full = full or len(events) == BATCH
+    return full

@@ -1,0 +1,1 @@
+"""Rules, classifiers and verdicts. Knows no database, no web and nothing else of Zoetrope."""

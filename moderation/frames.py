@@ -1,0 +1,96 @@
+"""Which frames of a clip are looked at, and how they are decoded: all of a short clip, and of a longer one an
+even grid and both sides of every abrupt change, so that a flash of two frames is seen. Memory stays bounded.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+ALL_UP_TO: Final = 48
+GRID_FRAMES: Final = 32
+CHANGE_FRAMES: Final = 48
+CHANGE_LEVEL: Final = 0.035
+"""Mean absolute difference of 16 x 16 thumbnails, 0 to 1, from which two frames count as an abrupt change."""
+MAX_FRAMES: Final = 20_000
+KEPT_SIDE_PX: Final = 336
+"""Frames are kept at most this large: as large as the largest input of a CLIP in use."""
+
+
+class ClipUnreadable(ValueError):
+    """A clip that can't be decoded to its end, or has no frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledFrame:
+    """One frame of a clip, and when it is shown."""
+
+    image: Image.Image
+    at_s: float
+    index: int
+
+
+def sample_frames(path: Path | str) -> tuple[SampledFrame, ...]:
+    """The frames of a clip that are to be judged, in order. Raises ClipUnreadable.
+
+    Two passes over the file: a first one at thumbnail size finds the changes, a second keeps the chosen frames.
+    """
+    try:
+        chosen = set(choose([small for small, _at in _thumbnails(Path(path))]))
+        if not chosen:
+            raise ClipUnreadable("the clip has no frames")
+        kept = []
+        with av.open(str(path)) as container:
+            for index, frame in enumerate(container.decode(video=0)):
+                if index in chosen:
+                    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                    image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX)
+                    kept.append(SampledFrame(image=image, at_s=float(frame.time or 0.0), index=index))
+                if index >= MAX_FRAMES:
+                    break
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise ClipUnreadable(f"the clip can't be decoded: {type(error).__name__}") from error
+    return tuple(kept)
+
+
+def choose(thumbnails: Sequence[npt.NDArray[np.float32]]) -> tuple[int, ...]:
+    """Indices of the frames to judge, given small pictures (height, width, 3) in [0, 1] of all of them."""
+    count = len(thumbnails)
+    if count <= ALL_UP_TO:
+        return tuple(range(count))
+    grid = {round(index) for index in np.linspace(0, count - 1, GRID_FRAMES)}
+    change = [float(np.abs(thumbnails[i] - thumbnails[i - 1]).mean()) for i in range(1, count)]
+    abrupt = [i for i in sorted(range(len(change)), key=lambda i: -change[i]) if change[i] >= CHANGE_LEVEL]
+    # change[i] lies between frames i and i + 1: the frame after it, and the one after that, show what came.
+    around = [frame for i in abrupt[: CHANGE_FRAMES // 2] for frame in (i + 1, min(i + 2, count - 1))]
+    return tuple(sorted(grid.union(around)))
+
+
+def split_sheet(sheet: Image.Image, columns: int, rows: int) -> Iterator[Image.Image]:
+    """The pictures of a spritesheet, row by row."""
+    width, height = sheet.width // columns, sheet.height // rows
+    for row in range(rows):
+        for column in range(columns):
+            left, top = column * width, row * height
+            yield sheet.crop((left, top, left + width, top + height))
+
+
+def open_image(source: Path | str | bytes) -> Image.Image:
+    """An image of our own making (a thumbnail, an upload that was cleaned) as RGB pixels."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return image.convert("RGB")
+
+
+def _thumbnails(path: Path) -> Iterator[tuple[npt.NDArray[np.float32], float]]:
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index >= MAX_FRAMES:
+                return
+            small = frame.reformat(width=16, height=16, format="rgb24").to_ndarray()
+            yield small.astype(np.float32) / 255.0, float(frame.time or 0.0)

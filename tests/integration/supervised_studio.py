@@ -1,0 +1,105 @@
+"""A small studio for the supervisor's tests: real Postgres and Valkey, and stand-ins for the four parts.
+
+Run as a script; its settings come by the environment.
+"""
+
+import sys
+from pathlib import Path
+
+from backend.cli.studio import say
+from backend.operator_errors import OperatorError
+from backend.parts import Part, web_answers
+from backend.settings import Settings, load_settings
+from backend.supervisor import Supervisor
+
+WEB = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+# Has a child of its own, says what it was told, and hands back on TERM.
+WORKER = """
+import os, pathlib, signal, subprocess, sys
+from backend.notify import notify_ready
+folder = pathlib.Path(sys.argv[1])
+grandchild = subprocess.Popen(["sleep", "600"])
+def hand_back(*_):
+    (folder / "handed-back").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, hand_back)
+(folder / "grandchild").write_text(str(grandchild.pid))
+(folder / "told").write_text("\\n".join(sorted(name for name in os.environ if name.startswith("ZOETROPE_"))))
+notify_ready()
+signal.pause()
+"""
+
+# Fails twice, then stays.
+FLAKY = """
+import pathlib, signal, sys
+from backend.notify import notify_ready
+tries = pathlib.Path(sys.argv[1]) / "tries"
+count = len(tries.read_text()) if tries.exists() else 0
+tries.write_text("x" * (count + 1))
+if count < 2:
+    raise RuntimeError("not yet")
+notify_ready()
+signal.pause()
+"""
+
+PREPARATION = """
+import pathlib, sys
+pathlib.Path(sys.argv[1]).write_text("http://127.0.0.1/sign-in/once")
+"""
+
+
+def script(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def stand_ins(folder: Path) -> list[Part]:
+    def web(settings: Settings) -> list[str]:
+        return [*script(WEB), str(settings.port)]
+
+    return [
+        Part(name="web", stop_rank=1, stop_grace_s=5, needs_database=True, command=web, answers=web_answers),
+        Part(
+            name="moderator",
+            stop_rank=1,
+            stop_grace_s=5,
+            needs_database=True,
+            command=lambda _: [*script(FLAKY), str(folder)],
+        ),
+        Part(
+            name="worker",
+            stop_rank=0,
+            stop_grace_s=5,
+            needs_database=False,
+            command=lambda _: [*script(WORKER), str(folder)],
+        ),
+    ]
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+        Supervisor(
+            settings=settings,
+            say=say,
+            parts=stand_ins(settings.data_dir),
+            preparation=tuple(script(PREPARATION)),
+            durable=False,
+        ).run()
+    except OperatorError as error:
+        print(f"zoetrope: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+CLIP = b"\0\0\0\x18ftypisom" + b"frames" * 1000
+
+
+@pytest.fixture
+def zoetrope(short_tmp: Path, repository: Path, studio_environment: Callable[..., dict[str, str]]) -> Run:
+    """Runs `zoetrope ARGUMENTS` in a process of its own, with settings as keywords."""
+
+    def run(*arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "backend.cli", *arguments],
+            cwd=repository,
+            env=studio_environment(data_dir=str(short_tmp / "data"), **settings),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert done.returncode != 0
+    return lines[0]
+
+
+async def value(url: str, query: str, *arguments: object) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query, *arguments)
+    finally:
+        await connection.close()
+
+
+async def test_a_person_a_key_and_credits_from_the_command_line(
+    zoetrope: Run, fresh_pg_url: str, valkey_url: str
+) -> None:
+    urls = {"database_url": fresh_pg_url, "redis_url": valkey_url}
+    email = "ada@example.org"
+    made = zoetrope("users", "create", "--email", email, "--tier", "pro", "--role", "moderator", **urls)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.splitlines()[1].startswith("password: ")
+    assert await value(fresh_pg_url, "SELECT role FROM users WHERE email = $1", email) == "moderator"
+
+    again = zoetrope("users", "create", "--email", email, "--password-stdin", stdin="long enough\n", **urls)
+    assert email in one_line(again)
+
+    key = zoetrope("keys", "create", "--email", email, **urls)
+    assert key.returncode == 0, key.stderr
+    assert len(key.stdout.split()) == 1, "the key alone, so that it can be piped"
+    assert key.stderr == ""
+
+    before = zoetrope("credits", "grant", "--email", email, "--amount", "1", **urls)
+    after = zoetrope("credits", "grant", "--email", email, "--amount", "500", **urls)
+    assert int(after.stdout.split()[2]) - int(before.stdout.split()[2]) == 500
+
+    nobody = zoetrope("credits", "grant", "--email", "nobody@example.org", "--amount", "5", **urls)
+    assert "nobody@example.org" in one_line(nobody)
+
+
+def test_an_invitation_is_a_link_printed_alone(zoetrope: Run, pg_url: str, valkey_url: str) -> None:
+    done = zoetrope("users", "invite", "--tier", "plus", database_url=pg_url, redis_url=valkey_url)
+    assert done.returncode == 0, done.stderr
+    assert "/sign-up?invitation=" in done.stdout
+    assert len(done.stdout.strip().splitlines()) == 1
+    unknown = zoetrope("users", "invite", "--tier", "gold", database_url=pg_url, redis_url=valkey_url)
+    assert unknown.returncode != 0
+    assert "free" in unknown.stderr
+
+
+def test_an_empty_password_is_refused(zoetrope: Run) -> None:
+    assert "password" in one_line(zoetrope("users", "create", "--email", "a@b.org", "--password-stdin"))
+
+
+async def test_migrate_brings_an_empty_database_up(zoetrope: Run, empty_pg_url: str, valkey_url: str) -> None:
+    done = zoetrope("migrate", database_url=empty_pg_url, redis_url=valkey_url)
+    assert done.returncode == 0, done.stderr
+    assert await value(empty_pg_url, "SELECT to_regclass('users') IS NOT NULL")
+
+
+def test_commands_work_while_the_studio_is_down(zoetrope: Run) -> None:
+    done = zoetrope("users", "create", "--email", "ada@example.org")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_part_alone_without_a_studio_says_what_it_needs(zoetrope: Run) -> None:
+    assert "ZOETROPE_DATABASE_URL" in one_line(zoetrope("control"))
+    assert "ZOETROPE_REDIS_URL" in one_line(zoetrope("worker"))
+
+
+def test_the_doctor_names_what_is_broken_and_how_to_mend_it(zoetrope: Run, valkey_url: str) -> None:
+    done = zoetrope("doctor", database_url="postgresql://127.0.0.1:1/none", redis_url=valkey_url)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    broken = next(at for at, line in enumerate(lines) if line.startswith("!!  postgres"))
+    assert "ZOETROPE_DATABASE_URL" in lines[broken + 1]
+    assert any(line.startswith("ok  python") for line in lines)
+    assert any(line.startswith("ok  valkey") for line in lines)
+    assert "Traceback" not in done.stderr
+
+
+class FakeStudio(BaseHTTPRequestHandler):
+    """Answers as `/v1/videos` does: a job that waits, denoises and completes; or what the test sets."""
+
+    steps: list[dict[str, object]]
+    submitted: list[bytes]
+    refusal: tuple[int, dict[str, object]] | None
+
+    def do_POST(self) -> None:
+        self.submitted.append(self.rfile.read(int(self.headers["content-length"])))
+        if self.refusal is not None:
+            self._json(*self.refusal)
+        else:
+            self._json(200, {"id": "video_1", "status": "queued", "progress": 0, "queue_position": 2})
+
+    def do_GET(self) -> None:
+        if self.path.endswith("/content"):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(CLIP)
+            return
+        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+        self._json(200, {"id": "video_1", **step})
+
+    def _json(self, status: int, body: dict[str, object]) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def fake_studio() -> Iterator[tuple[type[FakeStudio], dict[str, str]]]:
+    class Handler(FakeStudio):
+        """One test's own."""
+
+    Handler.submitted = []
+    Handler.refusal = None
+    Handler.steps = [
+        {"status": "queued", "progress": 0, "queue_position": 1},
+        {"status": "in_progress", "progress": 40},
+        {"status": "completed", "progress": 100},
+    ]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Handler, {"public_url": f"http://127.0.0.1:{server.server_port}", "api_key": "sk-test"}
+    server.shutdown()
+    server.server_close()
+
+
+Fake = tuple[type[FakeStudio], dict[str, str]]
+
+
+def test_generate_waits_for_the_clip_and_writes_it(zoetrope: Run, fake_studio: Fake, tmp_path: Path) -> None:
+    studio, settings = fake_studio
+    clip = tmp_path / "clip.mp4"
+    done = zoetrope("generate", "a red circle", "-o", str(clip), "--seed", "7", **settings)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(clip)
+    assert clip.read_bytes() == CLIP
+    assert b'name="prompt"' in studio.submitted[0]
+    assert b'name="seed"' in studio.submitted[0]
+    assert b'name="size"' not in studio.submitted[0]
+    assert os.listdir(tmp_path) == ["clip.mp4"]
+
+
+def test_generate_tells_why_there_is_no_clip(zoetrope: Run, fake_studio: Fake, tmp_path: Path) -> None:
+    studio, settings = fake_studio
+    studio.steps = [
+        {
+            "status": "failed",
+            "error": {"code": "moderation_blocked", "message": "It shows a weapon. Not charged."},
+        }
+    ]
+    done = zoetrope("generate", "x", "-o", str(tmp_path / "clip.mp4"), **settings)
+    assert done.returncode == 1
+    assert "moderation_blocked" in done.stderr
+    assert "It shows a weapon. Not charged." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_generate_passes_a_refusal_on_in_one_line(zoetrope: Run, fake_studio: Fake) -> None:
+    studio, settings = fake_studio
+    message = "size must be one of 512x512"
+    studio.refusal = (400, {"error": {"message": message, "code": "invalid_value", "param": "size"}})
+    assert message in one_line(zoetrope("generate", "x", "--size", "1x1", **settings))
+
+
+def test_generate_without_a_studio_says_how_to_start_one(zoetrope: Run) -> None:
+    assert "make run" in one_line(zoetrope("generate", "x"))
+    away = zoetrope("generate", "x", public_url="http://127.0.0.1:1", api_key="sk-test")
+    assert "make run" in one_line(away)

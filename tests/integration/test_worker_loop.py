@@ -1,0 +1,396 @@
+"""The worker's loop with the fake engine, against a real Valkey and an object server."""
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import AsyncIterator, Iterator
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.contracts import AttemptPhase, Conditioning, FailureCause, Outcome, Report, Wish
+from gpu_worker.fake_engine import FakeEngine, FakeSettings, Fault
+from gpu_worker.objects import RetryPolicy
+from tests.integration.worker_rig import (
+    QUICK,
+    ControlPlane,
+    ObjectServer,
+    ValkeyProcess,
+    make_order,
+    resume_from,
+    worker_in_process,
+)
+
+WORKER = "w1"
+
+
+@pytest.fixture(scope="module")
+def valkey_process() -> Iterator[ValkeyProcess]:
+    valkey = ValkeyProcess()
+    valkey.start()
+    yield valkey
+    valkey.destroy()
+
+
+@pytest.fixture
+async def control(valkey_process: ValkeyProcess) -> AsyncIterator[ControlPlane]:
+    plane = ControlPlane(valkey_process.url, WORKER)
+    await plane._redis.flushall()
+    yield plane
+    await plane.close()
+
+
+@pytest.fixture
+def server() -> Iterator[ObjectServer]:
+    objects = ObjectServer()
+    yield objects
+    objects.close()
+
+
+def fake(**settings: object) -> FakeEngine:
+    return FakeEngine(FakeSettings.model_validate({"step_s": 0.02, **settings}))
+
+
+async def test_an_order_becomes_a_clip_that_plays(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "plays", worker_id=WORKER)
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        report = await control.report_of(order)
+
+    assert (report.outcome, report.steps_done, report.steps) == (Outcome.DONE, 6, 6)
+    by_kind = {artifact.kind: artifact for artifact in report.artifacts}
+    assert set(by_kind) == {"video", "thumbnail", "spritesheet"}
+    for artifact in report.artifacts:
+        body = server.objects[artifact.key]
+        assert hashlib.sha256(body).hexdigest() == artifact.sha256
+        assert len(body) == artifact.size_bytes
+    clip = server.objects[order.objects.clip.key]
+    with av.open(io.BytesIO(clip)) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert np.array(frames).shape == (17, 64, 64, 3)
+    assert clip.find(b"moov") < clip.find(b"mdat")
+    assert by_kind["video"].duration_s == pytest.approx(17 / 8)
+    with Image.open(io.BytesIO(server.objects[order.objects.spritesheet.key])) as sheet:
+        assert sheet.size == (by_kind["spritesheet"].width, by_kind["spritesheet"].height) == (5 * 64, 4 * 64)
+    assert by_kind["spritesheet"].columns == 5
+    assert Report.model_validate_json(server.objects[order.objects.report.key]) == report
+
+
+async def test_heartbeats_name_the_attempt_and_its_steps(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "steps", worker_id=WORKER, steps=12)
+    async with worker_in_process(control_url(control), server, fake(step_s=0.05), WORKER):
+        await control.order(order)
+        await control.report_of(order)
+    statuses = [status for beat in control.heartbeats for status in beat.attempts]
+    steps = [status.step for status in statuses]
+    assert steps == sorted(steps)
+    assert len(set(steps)) > 6
+    assert AttemptPhase.DENOISING in {status.phase for status in statuses}
+    assert [beat.seq for beat in control.heartbeats] == sorted({beat.seq for beat in control.heartbeats})
+    assert max(status.preview_version for status in statuses) > 0
+    assert await control._redis.sismember("zoetrope:workers", WORKER)
+
+
+async def test_previews_are_too_small_to_recognise(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "preview", worker_id=WORKER, steps=12)
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        await control.report_of(order)
+    with Image.open(io.BytesIO(server.objects[order.objects.preview.key])) as preview:
+        assert preview.format == "WEBP"
+        assert max(preview.size) <= 16
+
+
+async def test_a_repeated_order_runs_once(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "twice", worker_id=WORKER)
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        await control.order(order)
+        await control.report_of(order)
+        await control.until(lambda: control.status(order) is None, "the attempt to be forgotten")
+        await control.order(order)
+        other = make_order(server, "other", worker_id=WORKER)
+        await control.order(other)
+        await control.report_of(other)
+    assert server.puts.count(order.objects.clip.key) == 1
+
+
+async def test_a_wish_to_stop_ends_the_run_at_the_next_step(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "stop", worker_id=WORKER, steps=500)
+    async with worker_in_process(control_url(control), server, fake(step_s=0.05), WORKER):
+        await control.order(order)
+        await control.until(lambda: control.at_step(order, 3))
+        await control.wish(order.attempt_id, Wish.STOP)
+        before = control.status(order)
+        assert before is not None
+        report = await control.report_of(order)
+        following = make_order(server, "after-stop", worker_id=WORKER)
+        await control.order(following)
+        assert (await control.report_of(following)).outcome is Outcome.DONE
+    assert report.outcome is Outcome.STOPPED
+    assert before.step <= report.steps_done <= before.step + 4
+    assert order.objects.clip.key not in server.objects
+
+
+async def test_a_waiting_order_can_be_stopped_too(control: ControlPlane, server: ObjectServer) -> None:
+    first = make_order(server, "long", worker_id=WORKER, steps=300)
+    second = make_order(server, "waiting", worker_id=WORKER)
+    async with worker_in_process(control_url(control), server, fake(step_s=0.02), WORKER):
+        await control.order(first)
+        await control.until(lambda: control.at_step(first, 1))
+        await control.order(second)
+        await control.until(lambda: control.status(second) is not None)
+        await control.wish(second.attempt_id, Wish.STOP)
+        report = await control.report_of(second)
+        assert not control.has_report(first)
+        await control.wish(first.attempt_id, Wish.STOP)
+        await control.report_of(first)
+    assert (report.outcome, report.steps_done) == (Outcome.STOPPED, 0)
+
+
+async def test_a_report_is_sent_until_it_is_acknowledged(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "again", worker_id=WORKER)
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        await control.until(lambda: len(control.reports) >= 3, "three sendings")
+        await control.acknowledge(order.attempt_id)
+        await control.until(lambda: control.status(order) is None, "silence on the attempt")
+        sent = len(control.reports)
+        beats = len(control.heartbeats)
+        await control.until(lambda: len(control.heartbeats) > beats + 4)
+    assert len(control.reports) == sent
+    assert len({report.model_dump_json() for report in control.reports}) == 1
+
+
+async def test_a_preempted_run_goes_on_bit_for_bit(control: ControlPlane, server: ObjectServer) -> None:
+    whole = make_order(server, "whole", worker_id=WORKER, steps=30)
+    first = make_order(server, "first", worker_id=WORKER, steps=30, job="cut")
+    async with worker_in_process(control_url(control), server, fake(step_s=0.02), WORKER):
+        await control.order(whole)
+        await control.report_of(whole)
+        await control.order(first)
+        await control.until(lambda: control.at_step(first, 5))
+        await control.wish(first.attempt_id, Wish.PREEMPT)
+        preempted = await control.report_of(first)
+        assert preempted.outcome is Outcome.PREEMPTED
+        assert preempted.checkpoint is not None
+        assert preempted.checkpoint.step == preempted.steps_done >= 5
+        resume = resume_from(server, preempted)
+        second = make_order(server, "second", worker_id=WORKER, steps=30, job="cut", fence=2, resume=resume)
+        await control.order(second)
+        report = await control.report_of(second)
+    assert report.outcome is Outcome.DONE
+    assert report.resumed_from_step == preempted.steps_done
+    assert server.objects[second.objects.clip.key] == server.objects[whole.objects.clip.key]
+
+
+async def test_a_checkpoint_of_another_identity_starts_again(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    first = make_order(server, "theirs", worker_id=WORKER, steps=40, job="moved")
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(first)
+        await control.until(lambda: control.at_step(first, 3))
+        await control.wish(first.attempt_id, Wish.PREEMPT)
+        preempted = await control.report_of(first)
+    resume = resume_from(server, preempted)
+    second = make_order(server, "ours", worker_id=WORKER, steps=40, job="moved", fence=2, resume=resume)
+    async with worker_in_process(control_url(control), server, fake(hardware_class="other"), WORKER):
+        await control.order(second)
+        report = await control.report_of(second)
+    assert (report.outcome, report.resumed_from_step) == (Outcome.DONE, 0)
+
+
+async def test_checkpoints_alternate_and_are_named_once_durable(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "kept", worker_id=WORKER, steps=60, checkpoint_every_s=0.1)
+    async with worker_in_process(control_url(control), server, fake(step_s=0.03), WORKER):
+        await control.order(order)
+        await control.report_of(order)
+    kept = [s.checkpoint for beat in control.heartbeats for s in beat.attempts if s.checkpoint is not None]
+    assert {ref.key for ref in kept} == {order.objects.checkpoint_a.key, order.objects.checkpoint_b.key}
+    assert all(ref.key in server.puts for ref in kept)
+    assert [ref.step for ref in kept] == sorted(ref.step for ref in kept)
+
+
+async def test_the_job_survives_a_valkey_that_goes_away(
+    valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "deaf", worker_id=WORKER, steps=40)
+    async with worker_in_process(control_url(control), server, fake(step_s=0.05), WORKER):
+        await control.order(order)
+        await control.until(lambda: control.at_step(order, 2))
+        valkey_process.stop()
+        try:
+            await control.until(
+                lambda: order.objects.report.key in server.objects, "the report beside the clip"
+            )
+        finally:
+            valkey_process.start()
+        report = await control.report_of(order)
+        following = make_order(server, "heard-again", worker_id=WORKER)
+        await control.order(following)
+        assert (await control.report_of(following)).outcome is Outcome.DONE
+    assert report.outcome is Outcome.DONE
+
+
+async def test_uploads_wait_for_storage_to_come_back(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "storage", worker_id=WORKER)
+    server.status = 503
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        await control.until(lambda: _phase(control, order.attempt_id) is AttemptPhase.UPLOADING)
+        beats = len(control.heartbeats)
+        await control.until(lambda: len(control.heartbeats) > beats + 3)
+        server.status = None
+        report = await control.report_of(order)
+    assert report.outcome is Outcome.DONE
+    assert order.objects.clip.key in server.objects
+
+
+async def test_storage_that_refuses_is_a_storage_error(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "refused", worker_id=WORKER)
+    server.status = 403
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        report = await control.report_of(order)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.STORAGE_ERROR)
+    assert "sig=" not in report.message
+
+
+async def test_storage_that_stays_away_is_a_storage_error(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "away", worker_id=WORKER)
+    server.status = 503
+    retry = RetryPolicy(give_up_after_s=0.3, first_delay_s=0.05)
+    pace = dataclasses.replace(QUICK, report_object_patience_s=0.2)
+    async with worker_in_process(control_url(control), server, fake(), WORKER, retry=retry, pace=pace):
+        await control.order(order)
+        report = await control.report_of(order)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.STORAGE_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (Fault.NAN, FailureCause.NOT_A_NUMBER),
+        (Fault.OOM, FailureCause.OUT_OF_MEMORY),
+        (Fault.RAISE, FailureCause.ENGINE_ERROR),
+    ],
+)
+async def test_an_engine_that_fails_says_why_and_goes_on(
+    control: ControlPlane, server: ObjectServer, fault: Fault, cause: FailureCause
+) -> None:
+    bad = make_order(server, f"bad-{fault}", worker_id=WORKER, steps=5)
+    short = make_order(server, f"good-{fault}", worker_id=WORKER, steps=2)
+    async with worker_in_process(control_url(control), server, fake(fault=fault), WORKER):
+        await control.order(bad)
+        await control.order(short)
+        report = await control.report_of(bad)
+        assert (report.outcome, report.cause, report.steps_done) == (Outcome.FAILED, cause, 2)
+        assert (await control.report_of(short)).outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("body", [b"no picture", b"\x89PNG\r\n\x1a\n torn"])
+async def test_a_bad_conditioning_image_is_bad_input(
+    control: ControlPlane, server: ObjectServer, body: bytes
+) -> None:
+    server.objects["image"] = body
+    image = Conditioning(image=server.signed("image"), sha256=hashlib.sha256(body).hexdigest())
+    order = make_order(server, "bad-image", worker_id=WORKER, conditioning=(image,))
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        report = await control.report_of(order)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_INPUT)
+
+
+async def test_swapped_image_bytes_are_bad_input(control: ControlPlane, server: ObjectServer) -> None:
+    server.objects["image"] = _png((255, 0, 0))
+    image = Conditioning(image=server.signed("image"), sha256=hashlib.sha256(_png((0, 0, 255))).hexdigest())
+    order = make_order(server, "swapped", worker_id=WORKER, conditioning=(image,))
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        report = await control.report_of(order)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_INPUT)
+
+
+async def test_a_conditioning_image_reaches_the_frame_it_names(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    server.objects["image"] = body = _png((250, 10, 10))
+    sha256 = hashlib.sha256(body).hexdigest()
+    image = Conditioning(image=server.signed("image"), sha256=sha256, frame_index=-1)
+    order = make_order(server, "image", worker_id=WORKER, conditioning=(image,))
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        assert (await control.report_of(order)).outcome is Outcome.DONE
+    with av.open(io.BytesIO(server.objects[order.objects.clip.key])) as container:
+        last = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][-1]
+    assert np.abs(last[3, 3].astype(int) - [250, 10, 10]).max() < 40
+
+
+async def test_an_unreadable_order_is_reported_and_harms_nothing(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "torn", worker_id=WORKER)
+    torn = order.model_dump(mode="json")
+    del torn["spec"]["prompt"]
+    good = make_order(server, "whole-order", worker_id=WORKER)
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order("not even JSON")
+        await control.order(torn)
+        await control.order(good)
+        report = await control.report_of(order)
+        assert (await control.report_of(good)).outcome is Outcome.DONE
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_ORDER)
+    assert "spec.prompt" in report.message
+
+
+async def test_a_revision_that_this_worker_lacks_is_model_unavailable(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "newer", worker_id=WORKER).model_copy(update={"recipe_revision": "9999"})
+    async with worker_in_process(control_url(control), server, fake(), WORKER):
+        await control.order(order)
+        report = await control.report_of(order)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.MODEL_UNAVAILABLE)
+
+
+async def test_an_engine_that_hangs_and_is_told_to_stop_ends_the_process(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    engine, stuck = fake(fault=Fault.HANG, fault_step=2), []
+    order = make_order(server, "hangs", worker_id=WORKER)
+    pace = dataclasses.replace(QUICK, stuck_after_s=0.2)
+    async with worker_in_process(
+        control_url(control), server, engine, WORKER, pace=pace, on_stuck=lambda: stuck.append(True)
+    ):
+        await control.order(order)
+        await control.until(lambda: control.at_step(order, 1))
+        await control.until(lambda: len(control.heartbeats) > 5)
+        assert not stuck
+        await control.wish(order.attempt_id, Wish.STOP)
+        await control.until(lambda: bool(stuck), "the loop to give the engine up")
+        engine._never.set()
+
+
+def control_url(control: ControlPlane) -> str:
+    return f"unix://{control._redis.connection_pool.connection_kwargs['path']}"
+
+
+def _phase(control: ControlPlane, attempt_id: str) -> AttemptPhase | None:
+    newest = control.heartbeats[-1].attempts if control.heartbeats else ()
+    return next((status.phase for status in newest if status.attempt_id == attempt_id), None)
+
+
+def _png(colour: tuple[int, int, int]) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (90, 60), colour).save(out, format="PNG")
+    return out.getvalue()

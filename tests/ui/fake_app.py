@@ -1,0 +1,73 @@
+"""The built client over the fake studio: `granian --interface asgi --factory tests.ui.fake_app:app`."""
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response, UploadFile
+from fastapi.responses import FileResponse, JSONResponse
+
+from frontend.studio import build_app
+from tests.ui.fake_clips import render
+from tests.ui.fake_gateway import ACCOUNTS, SCENES, FakeGateway
+
+FOLDER = Path(os.environ.get("ZOETROPE_FAKE_CLIPS", "/tmp/zoetrope-fake-clips"))
+PASSWORD = "projector lamp"
+
+api = FastAPI()
+gateway = FakeGateway()
+
+
+def _draw() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for index, scene in enumerate(SCENES):
+        render(scene, FOLDER, str(index))
+
+
+_draw()
+
+
+@api.get("/fake/{name}")
+def fake_file(name: str) -> Response:
+    path = FOLDER / Path(name).name
+    return FileResponse(path) if path.exists() else JSONResponse({}, status_code=404)
+
+
+@api.post("/auth/sign-in")
+async def sign_in(request: Request) -> JSONResponse:
+    body = await request.json()
+    assert request.headers["x-zoetrope"] == "1"
+    name = next((name for name, account in ACCOUNTS.items() if account.email == body.get("email")), "")
+    if not name or body.get("password") != PASSWORD:
+        return JSONResponse(
+            {"error": {"message": "E-mail and password don't belong together.", "param": "password"}},
+            status_code=401,
+        )
+    answer = JSONResponse({"ok": True})
+    answer.set_cookie("zoetrope_session", name, httponly=True, samesite="lax")
+    return answer
+
+
+@api.post("/auth/sign-out")
+def sign_out() -> JSONResponse:
+    answer = JSONResponse({"ok": True})
+    answer.delete_cookie("zoetrope_session")
+    return answer
+
+
+@api.post("/fake/finish/{job_id}")
+def finish(job_id: str) -> dict[str, bool]:
+    """The job becomes a clip, and whoever watches is told."""
+    gateway.finish(job_id)
+    return {"told": True}
+
+
+@api.post("/uploads")
+async def upload(file: UploadFile) -> JSONResponse:
+    if len(await file.read()) < 100:
+        return JSONResponse(
+            {"error": {"message": "That is not a picture.", "param": "image"}}, status_code=400
+        )
+    return JSONResponse({"id": "upload_1"})
+
+
+app = build_app(api=api, gateway=gateway)

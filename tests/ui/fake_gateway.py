@@ -1,0 +1,519 @@
+"""A studio in memory behind the pages' gateway: content for screenshots and for tests of the pages alone."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from frontend.gateway import NotAllowed, Refused
+from frontend.views import (
+    AccountView,
+    CaseView,
+    ChoiceView,
+    ClipPage,
+    ClipView,
+    Draft,
+    FrameScore,
+    JobView,
+    KeyView,
+    LedgerPage,
+    LedgerView,
+    ModelView,
+    ParamView,
+    QuoteView,
+    SizeView,
+)
+from tests.ui.fake_clips import FPS, FRAMES, Scene
+
+NOW = datetime.now(UTC)
+SCENES = (
+    Scene("red", "circle", "moving right", "blue"),
+    Scene("yellow", "star", "growing", "green", 448, 256),
+    Scene("white", "triangle", "moving up", "black"),
+    Scene("purple", "square", "moving left", "yellow"),
+    Scene("orange", "star", "moving down", "white", 256, 448),
+    Scene("green", "circle", "shrinking", "red"),
+    Scene("blue", "square", "staying still", "orange", 448, 256),
+    Scene("black", "triangle", "moving right", "purple"),
+    Scene("white", "star", "shrinking", "blue"),
+    Scene("red", "square", "moving down", "black", 448, 256),
+    Scene("yellow", "circle", "moving up", "purple"),
+    Scene("blue", "triangle", "growing", "white"),
+    Scene("green", "star", "moving left", "black"),
+    Scene("purple", "circle", "moving right", "orange"),
+    Scene("orange", "triangle", "growing", "blue", 448, 256),
+    Scene("black", "square", "shrinking", "yellow"),
+    Scene("white", "circle", "moving left", "red"),
+    Scene("red", "star", "growing", "white", 256, 448),
+)
+MINI = ModelView(
+    id="mini",
+    title="Mini",
+    summary="The embedded model.",
+    knows="This model knows coloured shapes that move: a circle, square, triangle or star, in eight colours.",
+    how_to_add="Anything else still gives a clip, of shapes. Connect a large model on a GPU for the rest of the world.",
+    examples=[scene.prompt for scene in SCENES[:4]],
+    sizes=[
+        SizeView(value="256x256", label="256 × 256", frame_w=14, frame_h=14),
+        SizeView(value="448x256", label="448 × 256", frame_w=18, frame_h=10),
+        SizeView(value="256x448", label="256 × 448", frame_w=10, frame_h=18),
+    ],
+    lengths=[ChoiceView(value="2", label="2 s"), ChoiceView(value="4", label="4 s")],
+    steps_low=4,
+    steps_high=400,
+    steps_default=16,
+    takes_image=True,
+    takes_negative_prompt=True,
+    max_prompt_chars=500,
+)
+ACCOUNTS = {
+    "creator": AccountView(
+        id="acc_1",
+        email="ada@studio.example",
+        tier="Free",
+        credits=482,
+        credits_label="482",
+        held_credits=6,
+        signed_in=True,
+    ),
+    "moderator": AccountView(
+        id="acc_2",
+        email="grace@studio.example",
+        tier="Pro",
+        credits=1200,
+        credits_label="1,200",
+        may_moderate=True,
+        signed_in=True,
+    ),
+    "newcomer": AccountView(
+        id="acc_3", email="new@studio.example", tier="Free", credits=50, credits_label="50", signed_in=True
+    ),
+    "drafter": AccountView(
+        id="acc_4", email="draft@studio.example", tier="Free", credits=50, credits_label="50", signed_in=True
+    ),
+}
+
+
+def _ago(**back: float) -> str:
+    return (NOW - timedelta(**back)).isoformat()
+
+
+def make_clip(index: int, scene: Scene) -> ClipView:
+    clip_id = f"video_{index:04d}"
+    return ClipView(
+        id=clip_id,
+        prompt=scene.prompt,
+        state="completed",
+        state_label="Ready",
+        shown=True,
+        aspect=f"{scene.width} / {scene.height}",
+        grow=scene.width / scene.height,
+        poster_url=f"/fake/{index}.webp",
+        video_url=f"/fake/{index}.mp4?until=1",
+        download_url=f"/fake/{index}.mp4",
+        seconds="2 s",
+        fps=FPS,
+        num_frames=FRAMES,
+        model="Mini",
+        created_at=_ago(minutes=3 + index * 47),
+        favourite=index in (1, 4, 8),
+        rating=1 if index == 2 else 0,
+        settings_url=f"/?from={clip_id}",
+        params=[
+            ParamView(name="Prompt", value=scene.prompt, long=True),
+            ParamView(name="Model", value="mini, revision 1"),
+            ParamView(name="Size", value=f"{scene.width}x{scene.height}", mono=True),
+            ParamView(name="Length", value="2 s, 17 frames at 8 fps"),
+            ParamView(name="Seed", value=str(918273645 + index * 7919), mono=True),
+            ParamView(name="Steps", value="16", mono=True),
+            ParamView(name="Guidance", value="2.0", mono=True),
+            ParamView(name="Charged", value="2 credits"),
+            ParamView(name="Clip id", value=clip_id, mono=True, long=True),
+        ],
+    )
+
+
+def _withheld() -> list[ClipView]:
+    base = {"model": "Mini", "seconds": "2 s", "created_at": _ago(hours=2), "aspect": "1 / 1"}
+    return [
+        ClipView(
+            id="video_9001",
+            prompt="a white skull on a black background",
+            state="in_review",
+            state_label="A person is looking at it",
+            state_detail="It shows up here when they have decided. Nothing is charged before.",
+            settings_url="/?from=video_9001",
+            **base,
+        ),
+        ClipView(
+            id="video_9002",
+            prompt="a red paint splash on a white background",
+            state="blocked",
+            state_label="Not shown",
+            state_detail="It was judged to show blood. You were not charged.",
+            settings_url="/?from=video_9002",
+            **base,
+        ),
+    ]
+
+
+def _jobs() -> list[JobView]:
+    return [
+        JobView(
+            id="video_5001",
+            prompt=SCENES[13].prompt,
+            model="Mini",
+            state="running",
+            facts="Mini, 256 × 256, 2 s",
+            headline="Step 118 of 200",
+            detail="about 9 s more",
+            percent=59,
+            step=118,
+            steps=200,
+            created_at=_ago(seconds=80),
+            preview_url="/fake/13-noise.webp",
+            can_cancel=True,
+            stop_cost="118 of 200 steps are done. You pay 4 of 6 credits for them.",
+        ),
+        JobView(
+            id="video_5002",
+            prompt=SCENES[6].prompt,
+            model="Mini",
+            state="queued",
+            facts="Mini, 448 × 256, 2 s",
+            headline="2nd of 14",
+            detail="about 40 to 70 s",
+            aspect="448 / 256",
+            created_at=_ago(seconds=50),
+            can_cancel=True,
+        ),
+        JobView(
+            id="video_5003",
+            prompt="a green star",
+            model="Mini",
+            state="failed",
+            facts="Mini, 256 × 256, 2 s",
+            headline="The worker was lost three times",
+            detail="This is on us.",
+            charge="You were not charged.",
+            created_at=_ago(minutes=22),
+            ended=True,
+            went_wrong=True,
+            can_retry=True,
+        ),
+    ]
+
+
+@dataclass
+class Desk:
+    """What one account has."""
+
+    clips: list[ClipView]
+    jobs: list[JobView]
+    keys: list[KeyView]
+
+
+class FakeGateway:
+    """Everything in memory; `calls` counts what was asked on whose behalf."""
+
+    def __init__(self) -> None:
+        self.desks = {
+            "acc_1": Desk(
+                [make_clip(i, s) for i, s in enumerate(SCENES)] + _withheld(), _jobs(), self._some_keys()
+            ),
+            "acc_2": Desk([], [], []),
+            "acc_3": Desk([], [], []),
+            "acc_4": Desk([], [], []),
+        }
+        self.review = [
+            CaseView(
+                id=f"case_{i}",
+                subject="Clip",
+                reason="Weapon, 0.81" if i % 2 else "Skull, 0.93",
+                prompt="a white skull on a black background"
+                if i % 2 == 0
+                else "a black knife on a red background",
+                waiting_since=_ago(minutes=4 + 11 * i),
+                fps=FPS,
+                job_id=f"video_{i + 70:04d}",
+                model="Mini",
+                video_url=f"/fake/{2 + i}.mp4",
+                poster_url=f"/fake/{2 + i}.webp",
+                score="0.93",
+                frames=[
+                    FrameScore(at_s=f"{n / 4:.2f} s", percent=p, over=p > 50)
+                    for n, p in enumerate((12, 18, 44, 81, 93, 88, 52, 20, 9))
+                ],
+            )
+            for i in range(5)
+        ]
+        self.changed = asyncio.Event()
+        self.calls: list[str] = []
+        self.decided: dict[str, CaseView] = {}
+        self._ids = itertools.count(6001)
+
+    @staticmethod
+    def _some_keys() -> list[KeyView]:
+        return [
+            KeyView(
+                id="key_1",
+                name="render farm",
+                hint="zk_9f3a…",
+                scopes="make and read",
+                created_at=_ago(days=12),
+                last_used_at=_ago(minutes=4),
+                expires_at=(NOW + timedelta(days=78)).isoformat(),
+            ),
+            KeyView(
+                id="key_2",
+                name="notebook",
+                hint="zk_11c0…",
+                scopes="read only",
+                created_at=_ago(days=40),
+                live=False,
+                state_label="Revoked",
+            ),
+        ]
+
+    def _desk(self, who: AccountView) -> Desk:
+        assert who.signed_in
+        return self.desks[who.id]
+
+    async def who_is(self, cookie: str) -> AccountView:
+        for part in cookie.split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == "zoetrope_session":
+                return ACCOUNTS.get(value, AccountView())
+        return AccountView()
+
+    async def models(self, who: AccountView) -> list[ModelView]:
+        self.calls.append("models")
+        return [MINI]
+
+    async def quote(self, who: AccountView, draft: Draft) -> QuoteView:
+        self.calls.append("quote")
+        steps = self._steps(draft)
+        return QuoteView(known=True, credits=max(1, steps // 8), wait=f"about {max(2, steps // 6)} s")
+
+    @staticmethod
+    def _steps(draft: Draft) -> int:
+        if not draft.steps:
+            return 16
+        if not draft.steps.isdecimal() or not 4 <= int(draft.steps) <= 400:
+            raise Refused("Steps are a whole number from 4 to 400.", field="steps")
+        return int(draft.steps)
+
+    async def submit(self, who: AccountView, draft: Draft) -> JobView:
+        self.calls.append("submit")
+        if "gore" in draft.prompt:
+            raise Refused("Graphic violence is not made here. You were not charged.", field="prompt")
+        job = JobView(
+            id=f"video_{next(self._ids)}",
+            prompt=draft.prompt,
+            model="Mini",
+            state="queued",
+            facts="Mini, 256 × 256, 2 s",
+            headline="Next in line",
+            detail="about 4 s",
+            created_at=datetime.now(UTC).isoformat(),
+            can_cancel=True,
+        )
+        self._desk(who).jobs.insert(0, job)
+        return job
+
+    async def jobs(self, who: AccountView) -> list[JobView]:
+        self.calls.append("jobs")
+        return list(self._desk(who).jobs)
+
+    async def cancel(self, who: AccountView, job_id: str) -> JobView:
+        self.calls.append("cancel")
+        desk = self._desk(who)
+        for at, job in enumerate(desk.jobs):
+            if job.id == job_id:
+                desk.jobs[at] = replace(
+                    job,
+                    ended=True,
+                    can_cancel=False,
+                    can_retry=True,
+                    headline="Cancelled",
+                    detail="",
+                    charge="You pay 4 credits." if job.stop_cost else "You were not charged.",
+                )
+                return desk.jobs[at]
+        raise Refused("That job has ended already.")
+
+    async def retry(self, who: AccountView, job_id: str) -> JobView:
+        self.calls.append("retry")
+        desk = self._desk(who)
+        job = next(job for job in desk.jobs if job.id == job_id)
+        again = replace(
+            job,
+            id=f"video_{next(self._ids)}",
+            ended=False,
+            went_wrong=False,
+            can_cancel=True,
+            can_retry=False,
+            headline="Next in line",
+            detail="about 4 s",
+            charge="",
+        )
+        desk.jobs = [again, *(kept for kept in desk.jobs if kept.id != job_id)]
+        return again
+
+    async def remove(self, who: AccountView, job_id: str) -> None:
+        self.calls.append("remove")
+        desk = self._desk(who)
+        desk.jobs = [job for job in desk.jobs if job.id != job_id]
+
+    async def clips(
+        self, who: AccountView, *, search: str = "", show: str = "ready", cursor: str = "", limit: int = 40
+    ) -> ClipPage:
+        self.calls.append("clips")
+        wanted = {
+            "ready": lambda clip: clip.shown,
+            "favourites": lambda clip: clip.favourite,
+            "review": lambda clip: clip.state == "in_review",
+            "stopped": lambda clip: clip.state == "blocked",
+            "all": lambda clip: True,
+        }[show]
+        found = [clip for clip in self._desk(who).clips if wanted(clip) and search.lower() in clip.prompt]
+        start = int(cursor or 0)
+        limit = min(limit, 16)
+        return ClipPage(
+            clips=found[start : start + limit],
+            cursor=str(start + limit) if start + limit < len(found) else "",
+        )
+
+    async def clip(self, who: AccountView, clip_id: str) -> ClipView | None:
+        self.calls.append("clip")
+        return next((clip for clip in self._desk(who).clips if clip.id == clip_id), None)
+
+    def _change(self, who: AccountView, clip_id: str, **values: object) -> None:
+        desk = self._desk(who)
+        desk.clips = [replace(clip, **values) if clip.id == clip_id else clip for clip in desk.clips]
+
+    async def set_favourite(self, who: AccountView, clip_id: str, favourite: bool) -> None:
+        self.calls.append("set_favourite")
+        self._change(who, clip_id, favourite=favourite)
+
+    async def rate(self, who: AccountView, clip_id: str, rating: int) -> None:
+        self.calls.append("rate")
+        self._change(who, clip_id, rating=rating)
+
+    async def delete_clips(self, who: AccountView, clip_ids: Sequence[str]) -> int:
+        self.calls.append("delete_clips")
+        desk = self._desk(who)
+        kept = [clip for clip in desk.clips if clip.id not in clip_ids]
+        gone = len(desk.clips) - len(kept)
+        desk.clips = kept
+        return gone
+
+    async def settings_of(self, who: AccountView, clip_id: str) -> Draft | None:
+        self.calls.append("settings_of")
+        clip = await self.clip(who, clip_id)
+        return clip and Draft(
+            prompt=clip.prompt, model="mini", size="448x256", seconds="2", steps="24", seed="918273645"
+        )
+
+    async def ledger(self, who: AccountView, *, cursor: str = "") -> LedgerPage:
+        self.calls.append("ledger")
+        if who.id == "acc_3":
+            return LedgerPage(entries=[])
+        rows = [
+            LedgerView(
+                id=f"e{i}",
+                at=_ago(hours=2 * i + 0.1),
+                what=what,
+                amount=amount,
+                balance=str(482 + 2 * i),
+                incoming=amount.startswith("+"),
+                job_id=f"video_{i:04d}" if "clip" in what else "",
+            )
+            for i, (what, amount) in enumerate(
+                [
+                    ("A clip, 16 steps", "−2"),
+                    ("A clip, 16 steps", "−2"),
+                    ("A clip, cancelled at step 8 of 24", "−1"),
+                    ("A clip, 200 steps", "−12"),
+                    ("Monthly grant", "+500"),
+                ]
+            )
+        ]
+        return LedgerPage(entries=rows, cursor="" if cursor else "more")
+
+    async def keys(self, who: AccountView) -> list[KeyView]:
+        self.calls.append("keys")
+        return list(self._desk(who).keys)
+
+    async def create_key(
+        self, who: AccountView, *, name: str, scopes: Sequence[str], expires_in_days: int | None
+    ) -> tuple[KeyView, str]:
+        self.calls.append("create_key")
+        if not name:
+            raise Refused("Give the key a name, so that you know it later.", field="name")
+        key = KeyView(
+            id=f"key_{next(self._ids)}",
+            name=name,
+            hint="zk_77b2…",
+            scopes=" ".join(scopes),
+            created_at=datetime.now(UTC).isoformat(),
+        )
+        self._desk(who).keys.insert(0, key)
+        return key, "zk_77b2f0c1e5a94d3bb8d1a6c7e2f4059d"
+
+    async def revoke_key(self, who: AccountView, key_id: str) -> None:
+        self.calls.append("revoke_key")
+        desk = self._desk(who)
+        desk.keys = [
+            replace(key, live=False, state_label="Revoked") if key.id == key_id else key for key in desk.keys
+        ]
+
+    async def cases(self, who: AccountView) -> list[CaseView]:
+        self.calls.append("cases")
+        if not who.may_moderate:
+            raise NotAllowed
+        return list(self.review)
+
+    async def decide(self, who: AccountView, case_id: str, *, allow: bool, note: str) -> None:
+        self.calls.append("decide")
+        if not who.may_moderate:
+            raise NotAllowed
+        self.decided |= {case.id: case for case in self.review if case.id == case_id}
+        self.review = [case for case in self.review if case.id != case_id]
+
+    async def take_case(self, who: AccountView, case_id: str) -> CaseView:
+        self.calls.append("take_case")
+        if not who.may_moderate:
+            raise NotAllowed
+        return next(case for case in self.review if case.id == case_id)
+
+    async def undo_decision(self, who: AccountView, case_id: str) -> None:
+        self.calls.append("undo_decision")
+        if not who.may_moderate:
+            raise NotAllowed
+        self.review.insert(0, self.decided[case_id])
+
+    @contextmanager
+    def watch(self, who: AccountView) -> Iterator["FakeGateway"]:
+        yield self
+
+    async def next(self, timeout_s: float | None = None) -> object | None:
+        try:
+            await asyncio.wait_for(self.changed.wait(), timeout_s)
+        except TimeoutError:
+            return None
+        self.changed = asyncio.Event()
+        return frozenset()
+
+    def finish(self, job_id: str) -> None:
+        """A job becomes a clip; every watcher is woken."""
+        for desk in self.desks.values():
+            for job in [job for job in desk.jobs if job.id == job_id]:
+                desk.jobs.remove(job)
+                made = replace(
+                    make_clip(3, SCENES[3]), id=job.id, prompt=job.prompt, created_at=job.created_at
+                )
+                desk.clips.insert(0, made)
+        self.changed.set()

@@ -1,0 +1,119 @@
+"""What every page owes every reader: no errors, no sideways scrolling, names for controls, a way by keyboard."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.ui.conftest import Visitor
+
+pytestmark = pytest.mark.browser
+
+PAGES = (
+    ("/", "creator", ".wall [data-tile]"),
+    ("/", "newcomer", ".empty"),
+    ("/progress", "creator", ".strip"),
+    ("/progress", "newcomer", ".empty"),
+    ("/gallery", "creator", ".wall [data-tile]"),
+    ("/gallery", "newcomer", ".empty"),
+    ("/clips/video_0000", "creator", "z-player video"),
+    ("/clips/video_9001", "creator", ".clip-withheld"),
+    ("/account", "creator", ".key"),
+    ("/moderation", "moderator", ".case"),
+    ("/sign-in", "", "#email"),
+    ("/sign-up", "", "#invitation"),
+    ("/reset", "", "#email"),
+)
+NAMELESS = """
+() => [...document.querySelectorAll("button, a[href], input:not([type=hidden]), select, textarea, [role=slider]")]
+  .filter((e) => e.checkVisibility({checkVisibilityCSS: true}) && !e.closest("[aria-hidden=true]"))
+  .filter((e) => !(
+    e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim() ||
+    e.labels?.length && [...e.labels].some((l) => l.textContent.trim())
+  ))
+  .map((e) => e.outerHTML.slice(0, 160))
+"""
+
+
+@pytest.mark.parametrize(("address", "who", "awaited"), PAGES)
+def test_a_page_has_no_errors_and_fits_a_phone(
+    visit: Callable[..., Visitor], address: str, who: str, awaited: str
+) -> None:
+    visitor = visit(who, width=390, height=844)
+    page = visitor.go(address, awaited)
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+    assert page.evaluate(NAMELESS) == []
+    assert page.locator("h1").count() == 1
+    assert visitor.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("address", "who", "awaited"), [page for page in PAGES if page[1] in ("creator", "moderator")]
+)
+def test_every_control_can_be_reached_by_tab_and_shows_the_focus(
+    visit: Callable[..., Visitor], address: str, who: str, awaited: str
+) -> None:
+    page = visit(who).go(address, awaited)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    reached = set()
+    for _ in range(160):
+        page.keyboard.press("Tab")
+        where = page.evaluate(
+            """() => {
+              const e = document.activeElement;
+              if (e === document.body) return null;
+              e.dataset.reached = "";
+              const target = e.classList.contains("off-screen") ? e.closest("label") : e;
+              return [e.tagName, getComputedStyle(target).outlineStyle];
+            }"""
+        )
+        if where is None:
+            break
+        reached.add(where[0])
+        assert where[1] != "none" or where[0] in ("TEXTAREA", "VIDEO"), f"no focus ring on {where[0]}"
+    missed = page.evaluate(
+        """() => [...document.querySelectorAll("main button, main a[href]")]
+          .filter((e) => e.checkVisibility() && e.tabIndex >= 0 && !e.disabled && e.dataset.reached === undefined)
+          .map((e) => e.outerHTML.slice(0, 120))"""
+    )
+    assert missed == []
+
+
+def test_nothing_moves_by_itself_for_who_asked_for_that(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator", reduced_motion="reduce").go("/gallery", ".wall [data-tile]")
+    page.locator("[data-tile]").first.hover()
+    page.wait_for_timeout(200)
+    assert page.locator("z-clip video").count() == 0
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_the_readers_choice_of_light_is_there_at_the_next_visit(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("creator", color_scheme="dark")
+    page = visitor.go("/gallery", ".wall [data-tile]")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("[data-theme-toggle]").click()
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != light
+    page.reload()
+    page.wait_for_selector("[data-tile]")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
+
+
+def test_an_address_where_nothing_is_says_so(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/nowhere", "h1")
+    assert "Nothing is shown here" in page.inner_text("h1")
+
+
+def test_nobody_is_sent_to_the_door_and_comes_back_where_they_were(visit: Callable[..., Visitor]) -> None:
+    page = visit().go("/gallery", "#email")
+    assert "/sign-in?next=%2Fgallery" in page.url
+    page.fill("#email", "ada@studio.example")
+    page.fill("#password", "wrong")
+    page.keyboard.press("Enter")
+    page.get_by_text("don't belong together").wait_for()
+    assert page.evaluate("document.activeElement.id") == "password"
+    page.fill("#password", "projector lamp")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-tile]")
+    assert page.url.endswith("/gallery")

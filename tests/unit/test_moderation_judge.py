@@ -1,0 +1,112 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from moderation.fake_classifier import CYAN, MAGENTA, FakeClassifier
+from moderation.frames import ClipUnreadable, choose, sample_frames
+from moderation.judge import clause_scores, judge_clip, judge_image
+from moderation.policy import default_policy
+from moderation.verdict import CLASSIFIER_ERROR, Surface, Verdict
+
+GREY = (90, 90, 90)
+POLICY = default_policy()
+
+
+def picture(colour: tuple[int, int, int], share: float = 1.0) -> Image.Image:
+    image = Image.new("RGB", (64, 64), GREY)
+    image.paste(colour, (0, 0, 64, round(64 * share)))
+    return image
+
+
+def clip(path: Path, colours: Sequence[tuple[int, int, int]]) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "10"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv444p"
+        for colour in colours:
+            pixels = np.full((64, 64, 3), colour, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_clean_clip_is_allowed(tmp_path: Path) -> None:
+    ruling = judge_clip(clip(tmp_path / "a.mp4", [GREY] * 17), FakeClassifier(), POLICY)
+    assert ruling.verdict is Verdict.ALLOW
+    assert dict(ruling.scores)["weapons"] == 0
+
+
+def test_a_clip_above_the_block_threshold_is_blocked_and_says_when(tmp_path: Path) -> None:
+    ruling = judge_clip(clip(tmp_path / "a.mp4", [GREY] * 8 + [MAGENTA] * 4), FakeClassifier(), POLICY)
+    assert (ruling.verdict, ruling.clause) == (Verdict.BLOCK, "graphic_violence")
+    assert ruling.findings[0].at_s == pytest.approx(1.0)
+
+
+def test_a_clause_without_a_block_threshold_goes_to_review(tmp_path: Path) -> None:
+    ruling = judge_clip(clip(tmp_path / "a.mp4", [CYAN] * 5), FakeClassifier(), POLICY)
+    assert (ruling.verdict, ruling.clause) == (Verdict.REVIEW, "weapons")
+
+
+@pytest.mark.parametrize("length", [17, 400])
+def test_a_flash_of_two_frames_is_found(tmp_path: Path, length: int) -> None:
+    colours = [GREY] * length
+    colours[length // 2 + 3 : length // 2 + 5] = [MAGENTA] * 2
+    assert judge_clip(clip(tmp_path / "a.mp4", colours), FakeClassifier(), POLICY).verdict is Verdict.BLOCK
+
+
+def test_one_certain_frame_is_enough_for_review(tmp_path: Path) -> None:
+    ruling = judge_clip(clip(tmp_path / "a.mp4", [GREY] * 8 + [CYAN] + [GREY] * 8), FakeClassifier(), POLICY)
+    assert ruling.verdict is Verdict.REVIEW
+
+
+def test_the_thumbnail_and_each_picture_of_the_sheet_are_judged_too(tmp_path: Path) -> None:
+    video = clip(tmp_path / "a.mp4", [GREY] * 5)
+    thumbnail = tmp_path / "t.png"
+    picture(MAGENTA).save(thumbnail)
+    by_thumbnail = judge_clip(video, FakeClassifier(), POLICY, thumbnail=thumbnail)
+    assert by_thumbnail.findings[0].surface is Surface.THUMBNAIL
+    sheet = Image.new("RGB", (64 * 5, 64 * 5), GREY)
+    sheet.paste(MAGENTA, (128, 64, 192, 128))
+    sheet.paste(MAGENTA, (192, 64, 256, 128))
+    sheet.save(tmp_path / "s.png")
+    whole = judge_clip(video, FakeClassifier(), POLICY, spritesheet=tmp_path / "s.png")
+    split = judge_clip(
+        video, FakeClassifier(), POLICY, spritesheet=tmp_path / "s.png", sheet_columns=5, sheet_rows=5
+    )
+    assert whole.verdict is Verdict.ALLOW
+    assert split.verdict is Verdict.BLOCK
+
+
+def test_a_classifier_that_errs_sends_the_clip_to_a_person(tmp_path: Path) -> None:
+    broken = FakeClassifier(error=RuntimeError("out of memory"))
+    ruling = judge_clip(clip(tmp_path / "a.mp4", [GREY] * 3), broken, POLICY)
+    assert (ruling.verdict, ruling.clause) == (Verdict.REVIEW, CLASSIFIER_ERROR)
+    assert "out of memory" in ruling.findings[0].detail
+    assert judge_image(picture(GREY), broken, POLICY).verdict is Verdict.REVIEW
+
+
+def test_a_clip_that_cannot_be_decoded_goes_to_a_person(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0" * 500)
+    assert judge_clip(broken, FakeClassifier(), POLICY).verdict is Verdict.REVIEW
+    with pytest.raises(ClipUnreadable):
+        sample_frames(broken)
+
+
+def test_a_doubt_between_two_bad_things_is_no_way_through() -> None:
+    asked = POLICY.classifier("mini_clip")
+    scores = dict.fromkeys((concept.label for concept in asked.concepts), 0.0)
+    torn = clause_scores({**scores, "weapon": 0.35, "skull": 0.4, "circle": 0.25}, asked)
+    assert torn["graphic_violence"] == pytest.approx(0.75)
+    assert torn["weapons"] == pytest.approx(0.35)
+
+
+def test_a_long_clip_is_sampled_within_bounds() -> None:
+    still = [np.zeros((16, 16, 3), dtype=np.float32)] * 5_000
+    assert len(choose(still)) == 32
+    restless = [np.full((16, 16, 3), index % 2, dtype=np.float32) for index in range(5_000)]
+    assert len(choose(restless)) <= 32 + 48
