@@ -4,7 +4,6 @@ A wake-up says only that something changed; the truth is read again from the dat
 """
 
 import asyncio
-import contextlib
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from typing import Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from backend.ending import end_tasks
 from backend.log import get_logger
 from backend.wakeups import LIVE_CHANNEL
 
@@ -100,9 +100,7 @@ class LiveHub:
     async def close(self) -> None:
         """Stop listening; watchers hear nothing more."""
         if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await end_tasks(self._listener, within_s=5)
             self._listener = None
 
     def _join(self, account_id: str, watch: Watch) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from redis.asyncio import Redis
 
+from backend.ending import end_tasks
 from backend.log import configure_logging, get_logger
 from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
@@ -81,12 +82,9 @@ async def _serve(settings: Settings, redis_url: str) -> None:
         for task in (orders, running):
             if task.done():
                 task.result()
-        warming.cancel()
-        orders.cancel()
-        await asyncio.wait({orders}, timeout=3.0)
+        await end_tasks(warming, orders, within_s=3.0)
         await loop.drain()
-        running.cancel()
-        await asyncio.wait({running}, timeout=1.0)
+        await end_tasks(running, within_s=1.0)
         log.info("worker.ended", worker_id=settings.worker_id)
 
 

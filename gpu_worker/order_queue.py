@@ -80,5 +80,6 @@ async def _serve_until_cut_off(redis_url: str, worker_id: str, run_order: Callab
         await worker.async_run()
     finally:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(redis.aclose(), timeout=2.0)
-            await asyncio.wait_for(pool.disconnect(), timeout=2.0)
+            async with asyncio.timeout(2.0):
+                await redis.aclose()
+                await pool.disconnect()

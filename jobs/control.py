@@ -6,6 +6,7 @@ import sys
 
 from backend.db.listen import OutboxBell
 from backend.domain.events import Consumer
+from backend.ending import end_tasks
 from backend.log import configure_logging, get_logger
 from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
@@ -65,9 +66,7 @@ async def _serve(studio: Studio, redis_url: str) -> None:
     notify_ready()
     signalled = asyncio.create_task(ending.wait())
     await asyncio.wait([*tasks, signalled], return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=6)
+    await end_tasks(*tasks, within_s=7)
     for task in tasks:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             log.error("control.failed", error=repr(error))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.db.repositories import leadership
+from backend.ending import end_tasks
 from backend.log import get_logger
 from backend.services.dispatch_generation import NotLeading, Term
 from backend.studio import Studio
@@ -18,6 +19,7 @@ log = get_logger(__name__)
 
 NAME = "dispatch"
 RENEW_S = 1.0
+STOP_S = 5.0
 
 
 async def lead(studio: Studio, work: Callable[[Term], Awaitable[None]]) -> None:
@@ -38,7 +40,7 @@ async def lead(studio: Studio, work: Callable[[Term], Awaitable[None]]) -> None:
                 expired = time.monotonic() - renewed_at > leadership.TERM_LEASE.total_seconds()
                 number = None if expired else held
             if working is not None and (working.done() or number != held):
-                await _stop(working)
+                await end_tasks(working, within_s=STOP_S)
                 working = None
             held = number
             if number is not None and working is None:
@@ -48,7 +50,7 @@ async def lead(studio: Studio, work: Callable[[Term], Awaitable[None]]) -> None:
             await asyncio.sleep(RENEW_S)
     finally:
         if working is not None:
-            await _stop(working)
+            await end_tasks(working, within_s=STOP_S)
         async with studio.db.transaction() as session:
             await leadership.resign(session, name=NAME, holder=holder)
 
@@ -60,8 +62,3 @@ async def _run(work: Callable[[Term], Awaitable[None]], term: Term) -> None:
         log.info("leader.replaced", term=term.number)
     except Exception:
         log.exception("leader.work_failed", term=term.number)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task], timeout=5)

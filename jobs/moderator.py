@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 
+from backend.ending import end_tasks
 from backend.log import configure_logging, get_logger
 from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
@@ -80,8 +81,7 @@ async def _serve(studio: Studio, redis_url: str) -> None:
     notify_ready()
     signalled = asyncio.create_task(ending.wait())
     await asyncio.wait([serving, signalled], return_when=asyncio.FIRST_COMPLETED)
-    serving.cancel()
-    await asyncio.wait([serving], timeout=5)
+    await end_tasks(serving, within_s=5)
     await studio.close()
 
 

@@ -43,7 +43,8 @@ async def serve_steps(redis_url: str, queue: str, function: Function, *, at_once
             log.warning("steps.cut_off", queue=queue, error=type(error).__name__)
         finally:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(redis.aclose(), timeout=2.0)
+                async with asyncio.timeout(2.0):
+                    await redis.aclose()
         if asyncio.get_running_loop().time() - started > 5:
             delay_s = 0.2
         await asyncio.sleep(delay_s * random.uniform(0.7, 1.3))

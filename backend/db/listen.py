@@ -8,6 +8,7 @@ import asyncpg
 
 from backend.db.outbox import CHANNEL
 from backend.domain.events import Consumer
+from backend.ending import end_tasks
 from backend.log import get_logger
 
 log = get_logger(__name__)
@@ -30,8 +31,7 @@ class OutboxBell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end_tasks(self._task, within_s=10)
 
     def ring(self) -> None:
         """Ring from inside this process."""
@@ -40,7 +40,8 @@ class OutboxBell:
     async def wait(self, timeout_s: float) -> None:
         """Return when it rings, or after `timeout_s`."""
         try:
-            await asyncio.wait_for(self._rung.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
         except TimeoutError:
             return
         finally:

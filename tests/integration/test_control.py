@@ -17,6 +17,7 @@ from backend.db.models import Job, OutboxRow
 from backend.db.repositories import leadership
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobState
+from backend.ending import end_tasks
 from backend.services.accept_report import accept_report
 from backend.services.cancel_generation import cancel_generation
 from backend.services.dispatch_generation import Term
@@ -95,10 +96,10 @@ async def test_a_standby_leads_within_five_seconds_after_the_leader_falls_silent
 
     standby = asyncio.create_task(lead(studio, work))
     began = asyncio.get_running_loop().time()
-    term = await asyncio.wait_for(led, 15)
+    async with asyncio.timeout(15):
+        term = await led
     took_s = asyncio.get_running_loop().time() - began
-    standby.cancel()
-    await asyncio.wait([standby])
+    assert await end_tasks(standby, within_s=15)
     assert term.number == 2
     assert leadership.TERM_LEASE.total_seconds() + 1 <= 5
     assert took_s < 12
@@ -142,8 +143,7 @@ async def test_a_job_goes_to_a_worker_that_says_hello_and_its_report_is_acknowle
         await until("the acknowledgement", acknowledged)
         assert (await get_generation(studio, creator, job.id)).state is JobState.MODERATING
     finally:
-        leading.cancel()
-        await asyncio.wait([leading])
+        assert await end_tasks(leading, within_s=15)
 
 
 async def test_a_cancelled_job_is_stopped_before_its_next_heartbeat_and_frees_its_slot(
@@ -170,8 +170,7 @@ async def test_a_cancelled_job_is_stopped_before_its_next_heartbeat_and_frees_it
         await until("the wish to stop", stopped)
         await until("the second order", lambda: given(second.id))
     finally:
-        leading.cancel()
-        await asyncio.wait([leading])
+        assert await end_tasks(leading, within_s=15)
 
 
 async def test_places_are_answered_while_someone_leads(studio: Studio, valkey_url: str) -> None:
@@ -189,8 +188,7 @@ async def test_places_are_answered_while_someone_leads(studio: Studio, valkey_ur
         assert isinstance(found, dict)
         assert {place["reason"] for place in found["places"].values()} == {"no live worker can run mini"}
     finally:
-        leading.cancel()
-        await asyncio.wait([leading])
+        assert await end_tasks(leading, within_s=15)
         await asking.close()
 
 

@@ -35,6 +35,7 @@ from backend.contracts import (
     parse_uplink,
 )
 from backend.contracts.wire import ORDER_FUNCTION, UPLINK_FIELD
+from backend.ending import end_tasks
 from backend.recipes import CATALOGUE, Recipe
 from gpu_worker.engine import Engine
 from gpu_worker.loop import Pace, WorkerLoop
@@ -303,9 +304,7 @@ async def worker_in_process(
         try:
             yield loop
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            assert await end_tasks(*tasks, within_s=30)
             await redis.aclose()
 
 

@@ -501,7 +501,8 @@ class FakeGateway:
 
     async def next(self, timeout_s: float | None = None) -> object | None:
         try:
-            await asyncio.wait_for(self.changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.changed.wait()
         except TimeoutError:
             return None
         self.changed = asyncio.Event()
