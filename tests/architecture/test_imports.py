@@ -20,6 +20,7 @@ MAY_IMPORT = {
 # A GPU host has no database: what its worker may know of us.
 OPEN_TO_WORKERS = (
     "backend.clock",
+    "backend.ending",
     "backend.contracts",
     "backend.domain",
     "backend.ids",
