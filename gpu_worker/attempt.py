@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from backend.contracts import AttemptPhase, AttemptStatus, CheckpointRef, Order, Report, SignedObject
+from backend.domain.checkpoints import interval_s
 from gpu_worker.checkpoint import Checkpoint
 from gpu_worker.engine import Frames, StepBoundary
 
@@ -16,7 +17,6 @@ T = TypeVar("T")
 EARLY_PREVIEWS = 4
 EARLY_PREVIEW_SHARE = 0.2
 PREVIEW_SHARE = 0.01
-CHECKPOINT_SHARE = 0.005
 _STEP_S_WEIGHT = 0.3
 
 
@@ -50,10 +50,14 @@ class AttemptRun:
     """State of one attempt, and the `Hooks` of its engine run.
 
     Single attributes are written by one thread and read by the other; nothing spans two of them.
+    `checkpoint_cost_s`: how long the engine stood still for the last checkpoint, at first as it did for another
+    run of this recipe; `checkpoint_s` sums them up.
     """
 
-    def __init__(self, order: Order, sinks: Sinks) -> None:
+    def __init__(self, order: Order, sinks: Sinks, checkpoint_cost_s: float = 0.0) -> None:
         self.order = order
+        self.checkpoint_cost_s = checkpoint_cost_s
+        self.checkpoint_s = 0.0
         self.phase = AttemptPhase.RECEIVED
         self.step = 0
         self.steps = order.spec.num_inference_steps
@@ -144,7 +148,7 @@ class AttemptRun:
         if phase is AttemptPhase.DENOISING:
             now = time.monotonic()
             self._last_step_at = now
-            self._checkpoint_due_at = now + self.order.checkpoint_every_s
+            self._checkpoint_due_at = now + self._checkpoint_every_s()
             self._preview_due_at = now
         self._sinks.changed()
 
@@ -173,8 +177,15 @@ class AttemptRun:
             self.checkpoint_busy = True
             self._sinks.keep_checkpoint(self, checkpoint)
         ended = time.monotonic()
-        self._checkpoint_due_at = ended + max(
-            self.order.checkpoint_every_s, (ended - started) / CHECKPOINT_SHARE
+        self.checkpoint_cost_s = ended - started
+        self.checkpoint_s += self.checkpoint_cost_s
+        self._checkpoint_due_at = ended + self._checkpoint_every_s()
+
+    def _checkpoint_every_s(self) -> float:
+        return interval_s(
+            wanted_s=self.order.checkpoint_every_s,
+            step_s=self.step_s or 0.0,
+            cost_s=self.checkpoint_cost_s,
         )
 
     def _show_preview_if_due(self, boundary: StepBoundary) -> None:

@@ -27,6 +27,7 @@ from backend.settings import Device
 from gpu_worker.checkpoint import Checkpoint, request_fingerprint
 from gpu_worker.engine import EngineClip, EngineError, Frames, Hooks, RenderRequest
 from gpu_worker.latent_preview import guess_clip
+from gpu_worker.memory_switches import memory_saved
 from gpu_worker.residency import Residency
 from gpu_worker.resumable import ResumableRun, ScheduleMismatchError
 from gpu_worker.tensor_state import UnknownStateError
@@ -95,11 +96,12 @@ class DiffusersEngine:
             log.info("checkpoint.does_not_fit", recipe=recipe.name)
             resume = None
         try:
-            try:
-                return _Rendering(pipe, recipe, request, hooks, identity, fingerprint, resume).run()
-            except ScheduleMismatchError as error:
-                log.warning("checkpoint.does_not_fit", recipe=recipe.name, reason=str(error))
-            return _Rendering(pipe, recipe, request, hooks, identity, fingerprint, None).run()
+            with memory_saved(pipe, recipe.memory_switches if request.saves_memory else ()):
+                try:
+                    return _Rendering(pipe, recipe, request, hooks, identity, fingerprint, resume).run()
+                except ScheduleMismatchError as error:
+                    log.warning("checkpoint.does_not_fit", recipe=recipe.name, reason=str(error))
+                return _Rendering(pipe, recipe, request, hooks, identity, fingerprint, None).run()
         except (torch.OutOfMemoryError, MemoryError) as error:
             self._residency.drop(recipe.name)
             raise EngineError(FailureCause.OUT_OF_MEMORY, _first_line(error)) from error

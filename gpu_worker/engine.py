@@ -36,11 +36,15 @@ class ConditioningImage:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderRequest:
-    """One clip to render. A checkpoint that does not fit is ignored: the clip then starts at step 0."""
+    """One clip to render. A checkpoint that does not fit is ignored: the clip then starts at step 0.
+
+    `saves_memory`: with the recipe's memory switches, after it ran out of memory without them.
+    """
 
     spec: RenderSpec
     images: tuple[ConditioningImage, ...] = ()
     checkpoint: Checkpoint | None = None
+    saves_memory: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

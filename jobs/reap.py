@@ -1,4 +1,7 @@
-"""The leader's reaper: leases that ran out. It buries nobody before it has heard for one whole lease."""
+"""The leader's reaper: leases that ran out, attempts that stand still, workers that rest.
+
+It buries nobody before it has heard for one whole lease.
+"""
 
 import asyncio
 
@@ -6,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.domain.attempt import LEASE
 from backend.log import get_logger
-from backend.services.expire_leases import expire_leases
+from backend.services.expire_leases import expire_leases, expire_stalled
+from backend.services.judge_worker import judge_resting_workers
 from backend.storage import StorageError
 from backend.studio import Studio
 from jobs.hearing import Hearing
@@ -24,5 +28,7 @@ async def reap(studio: Studio, hearing: Hearing) -> None:
             continue
         try:
             await expire_leases(studio)
+            await expire_stalled(studio)
+            await judge_resting_workers(studio)
         except (SQLAlchemyError, OSError, StorageError) as error:
             log.warning("reap.waits", error=type(error).__name__)

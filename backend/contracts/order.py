@@ -60,7 +60,10 @@ class OrderObjects(Message):
 
 
 class Order(Envelope):
-    """One attempt, addressed to one worker. Sent again until a heartbeat of that worker names `attempt_id`."""
+    """One attempt, addressed to one worker. Sent again until a heartbeat of that worker names `attempt_id`.
+
+    `saves_memory`: run with the recipe's switches that save memory, since a worker had too little.
+    """
 
     attempt_id: str
     job_id: str
@@ -74,4 +77,5 @@ class Order(Envelope):
     lease_s: float
     checkpoint_every_s: float
     preview_every_s: float = 0.5
+    saves_memory: bool = False
     trace_id: str = ""

@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 
 class FailureCause(StrEnum):
-    """Why an attempt failed. Its class (job's own, worker's, passing) is decided in `domain/retry.py`."""
+    """Why an attempt failed: those of `domain.attempt.Cause` that a worker can know."""
 
     OUT_OF_MEMORY = "out_of_memory"
     MODEL_UNAVAILABLE = "model_unavailable"
@@ -26,9 +26,7 @@ class FailureCause(StrEnum):
     NOT_A_NUMBER = "not_a_number"
     ENGINE_ERROR = "engine_error"
     STORAGE_ERROR = "storage_error"
-    NO_PROGRESS = "no_progress"
-    LEASE_LOST = "lease_lost"
-    WORKER_GONE = "worker_gone"
+    BATCH_NEIGHBOUR = "batch_neighbour"
 
 
 class ReportedArtifact(Message):
@@ -48,7 +46,7 @@ class ReportedArtifact(Message):
 
 
 class StageTimings(Message):
-    """Seconds a stage, for speeds and ETAs; never for prices."""
+    """Seconds a stage, for speeds and ETAs; never for prices. `checkpoint_s`: what they took from the GPU."""
 
     load_s: float = 0.0
     text_s: float = 0.0
@@ -56,6 +54,7 @@ class StageTimings(Message):
     decode_s: float = 0.0
     encode_s: float = 0.0
     upload_s: float = 0.0
+    checkpoint_s: float = 0.0
 
 
 class Report(Envelope):

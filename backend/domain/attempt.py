@@ -1,4 +1,4 @@
-"""One try at a job on one worker, under a lease and a fencing token."""
+"""One try at a job on one worker, under a lease and a fencing token: where it is, and why it ended."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -16,13 +16,33 @@ class AttemptState(StrEnum):
     RUNNING = "running"  # the worker renders. Out: its report, the reaper, cancel
     DONE = "done"
     FAILED = "failed"
-    LOST = "lost"  # its lease ran out
+    LOST = "lost"  # its worker fell silent, forgot it, or made no progress
     HANDED_BACK = "handed_back"  # the worker stopped at a step boundary, in order
     PREEMPTED = "preempted"
     CANCELLED = "cancelled"
 
 
 LIVE = frozenset({AttemptState.ORDERED, AttemptState.RUNNING})
+
+
+class Cause(StrEnum):
+    """Why an attempt ended without a clip. Whose fault that is, `domain/retry.py` says."""
+
+    BAD_ORDER = "bad_order"  # the worker can't render such settings
+    BAD_INPUT = "bad_input"  # an image of the creator's can't be read
+    NOT_A_NUMBER = "not_a_number"  # the model gave no picture
+    ENGINE_ERROR = "engine_error"  # anything else that the engine raised
+    OUT_OF_MEMORY = "out_of_memory"  # the clip is too large for the worker, or the worker too full
+    MODEL_UNAVAILABLE = "model_unavailable"  # the worker lacks the weights, or they can't be loaded
+    STORAGE_ERROR = "storage_error"  # the worker could not read or write its objects
+    NOT_TAKEN = "not_taken"  # the worker never named the order in a heartbeat
+    LEASE_EXPIRED = "lease_expired"  # the worker fell silent
+    WORKER_LOST = "worker_lost"  # the worker was started again and knew nothing of it
+    STALLED = "stalled"  # the worker was heard, and made no progress
+    HANDED_BACK = "handed_back"  # the worker was shut down in order
+    PREEMPTED = "preempted"  # another job went before
+    BATCH_NEIGHBOUR = "batch_neighbour"  # another job of the same batch failed
+    CANCELLED = "cancelled"  # its owner stopped it
 
 
 class Slot(StrEnum):

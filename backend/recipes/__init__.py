@@ -3,7 +3,17 @@
 from types import MappingProxyType
 
 from backend.recipes.mini import MINI
-from backend.recipes.recipe import Capability, Cost, Length, Preview, Range, Recipe, Size, Weights
+from backend.recipes.recipe import (
+    Capability,
+    Cost,
+    Length,
+    MemorySwitch,
+    Preview,
+    Range,
+    Recipe,
+    Size,
+    Weights,
+)
 
 CATALOGUE: MappingProxyType[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (MINI,)})
 DEFAULT_RECIPE = MINI.name
@@ -14,6 +24,7 @@ __all__ = [
     "Capability",
     "Cost",
     "Length",
+    "MemorySwitch",
     "Preview",
     "Range",
     "Recipe",

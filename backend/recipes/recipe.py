@@ -22,6 +22,13 @@ class Preview(StrEnum):
     LATENTS = "latents"
 
 
+class MemorySwitch(StrEnum):
+    """What a worker may do with a clip that did not fit its memory. Both decode in parts, slightly otherwise."""
+
+    VAE_TILING = "vae_tiling"
+    VAE_SLICING = "vae_slicing"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Size:
     """Pixels of a clip."""
@@ -77,6 +84,7 @@ class Recipe:
     """One model preset. `revision` changes whenever the same spec would give other pixels or another price.
 
     `call` holds further arguments of the pipeline. With `timestep_shift` it gets explicit, shifted timesteps.
+    `memory_switches` are thrown for a job that ran out of memory where no larger worker lives.
     """
 
     name: str
@@ -101,6 +109,7 @@ class Recipe:
     timestep_shift: float | None = None
     preview: Preview = Preview.LATENTS
     checkpoint_every_s: float = 20.0
+    memory_switches: tuple[MemorySwitch, ...] = ()
     max_prompt_chars: int = 2000
     knows: str = ""
     examples: tuple[str, ...] = ()

@@ -1,7 +1,10 @@
 """What a worker says of itself, recorded: it is alive, its leases go on, its steps are done. Answers with wishes.
 
-Everything here is state, not events: a heartbeat that is lost, doubled or late does no harm.
+Everything here is state, not events: a heartbeat that is lost, doubled or late does no harm. One transaction for the
+worker and one for each job, so that nobody waits for two of them.
 """
+
+from typing import Any
 
 from sqlalchemy import and_, case, func, or_, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,11 +14,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat, Wish, Wishes
 from backend.db.models import Attempt, Job, Worker
 from backend.db.repositories import jobs
-from backend.domain.attempt import LEASE, LIVE, AttemptState
+from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause
 from backend.domain.generation import JobEvent, JobState
+from backend.services.build_order import attempt_prefix
 from backend.services.return_job import return_job
 from backend.studio import Studio
 
+_NOW = func.clock_timestamp()
 _LEASE_END = func.clock_timestamp() + text(f"interval '{LEASE.total_seconds()} seconds'")
 
 
@@ -24,13 +29,28 @@ async def accept_heartbeat(studio: Studio, heartbeat: Heartbeat) -> Wishes:
     moved: set[tuple[str, str]] = set()
     async with studio.db.transaction() as session:
         drain = await _record_worker(session, heartbeat)
-        moved |= await _lose_attempts_of_an_older_boot(session, heartbeat)
-        for status in heartbeat.attempts:
+        forgotten = await _attempts_of_an_older_boot(session, heartbeat)
+    for attempt in forgotten:
+        async with studio.db.transaction() as session:
+            job = await return_job(
+                session,
+                attempt,
+                AttemptState.LOST,
+                cause=Cause.WORKER_LOST,
+                message="The worker was started again.",
+            )
+        if job is not None:
+            moved.add((job.account_id, job.id))
+    for status in heartbeat.attempts:
+        async with studio.db.transaction() as session:
             if (changed := await _record_status(session, heartbeat, status)) is not None:
                 moved.add(changed)
-        wishes = await wishes_for(
-            session, heartbeat.worker_id, [s.attempt_id for s in heartbeat.attempts], drain=drain
-        )
+    wishes = Wishes(worker_id=heartbeat.worker_id, drain=drain)
+    if heartbeat.attempts:
+        async with studio.db.reading() as session:
+            wishes = await wishes_for(
+                session, heartbeat.worker_id, [s.attempt_id for s in heartbeat.attempts], drain=drain
+            )
     for account_id, job_id in moved:
         await studio.wakeups.account_changed(account_id, job_id)
     return wishes
@@ -44,25 +64,24 @@ async def wishes_for(
     An attempt that has ended is acknowledged too, so that its report is sent no more.
     """
     rows = await session.execute(
-        select(col(Attempt.id), col(Attempt.state)).where(
+        select(col(Attempt.id), col(Attempt.state), col(Attempt.preempt_until) > _NOW).where(
             col(Attempt.id).in_(attempt_ids), Attempt.worker_id == worker_id
         )
     )
-    states = {ident: AttemptState(state) for ident, state in rows}
-    ended = [ident for ident in attempt_ids if ident in states and states[ident] not in LIVE]
-    return Wishes(
-        worker_id=worker_id,
-        attempts={ident: Wish.STOP if ident in ended else Wish.GO for ident in states},
-        acknowledged=tuple(ended),
-        drain=drain,
-    )
+    wanted: dict[str, Wish] = {}
+    for ident, state, preempted in rows:
+        if AttemptState(state) not in LIVE:
+            wanted[ident] = Wish.STOP
+        else:
+            wanted[ident] = Wish.PREEMPT if preempted else Wish.GO
+    ended = tuple(ident for ident in attempt_ids if wanted.get(ident) is Wish.STOP)
+    return Wishes(worker_id=worker_id, attempts=wanted, acknowledged=ended, drain=drain)
 
 
 async def _record_worker(session: AsyncSession, heartbeat: Heartbeat) -> bool:
-    state = "draining" if heartbeat.draining else "live"
-    values = {
+    values: dict[str, Any] = {
         "boot_id": heartbeat.boot_id,
-        "state": state,
+        "state": "draining" if heartbeat.draining else "live",
         "version": heartbeat.version,
         "hardware_class": heartbeat.hardware.hardware_class,
         "device": heartbeat.hardware.device,
@@ -70,70 +89,65 @@ async def _record_worker(session: AsyncSession, heartbeat: Heartbeat) -> bool:
         "recipes": list(heartbeat.recipes),
         "resident": list(heartbeat.resident),
         "loading": heartbeat.loading,
-        "heartbeat_at": func.clock_timestamp(),
+        "heartbeat_at": _NOW,
     }
+    again = dict(values)
+    if not heartbeat.draining:
+        # Quarantine ends by a clip that was made, or by an operator; never by the worker's own word.
+        again["state"] = case((col(Worker.quarantined_until).is_not(None), "quarantined"), else_="live")
     row = (
         await session.execute(
             insert(Worker)
             .values(id=heartbeat.worker_id, **values)
-            .on_conflict_do_update(
-                index_elements=["id"],
-                set_={
-                    **values,
-                    # Quarantine is lifted by an operator or by the scheduler, not by the worker's own word.
-                    "state": case((col(Worker.state) == "quarantined", "quarantined"), else_=state),
-                },
-            )
+            .on_conflict_do_update(index_elements=["id"], set_=again)
             .returning(col(Worker.drain_requested))
         )
     ).one()
     return bool(row[0])
 
 
-async def _lose_attempts_of_an_older_boot(
-    session: AsyncSession, heartbeat: Heartbeat
-) -> set[tuple[str, str]]:
+async def _attempts_of_an_older_boot(session: AsyncSession, heartbeat: Heartbeat) -> list[Attempt]:
     """A worker that was started again knows nothing of what it ran before: those attempts are lost at once."""
     named = [status.attempt_id for status in heartbeat.attempts]
-    lost = (
-        await session.exec(
-            select(Attempt).where(
-                Attempt.worker_id == heartbeat.worker_id,
-                col(Attempt.state).in_([*LIVE]),
-                col(Attempt.boot_id).not_in(["", heartbeat.boot_id]),
-                col(Attempt.id).not_in(named),
-            )
+    found = await session.exec(
+        select(Attempt).where(
+            Attempt.worker_id == heartbeat.worker_id,
+            col(Attempt.state).in_([*LIVE]),
+            col(Attempt.boot_id).not_in(["", heartbeat.boot_id]),
+            col(Attempt.id).not_in(named),
         )
-    ).all()
-    moved: set[tuple[str, str]] = set()
-    for attempt in lost:
-        job = await return_job(
-            session, attempt, AttemptState.LOST, cause="worker_gone", message="The worker was started again."
-        )
-        if job is not None:
-            moved.add((job.account_id, job.id))
-    return moved
+    )
+    return list(found)
 
 
 async def _record_status(
     session: AsyncSession, heartbeat: Heartbeat, status: AttemptStatus
 ) -> tuple[str, str] | None:
-    begun = status.phase is not AttemptPhase.RECEIVED
     # The job first, as everywhere, so that a heartbeat and a cancel never wait for each other.
     job = await session.get(Job, status.job_id, with_for_update=True)
-    if job is None:
+    if job is None or not await _renew(session, heartbeat, status):
         return None
-    if begun and job.state == JobState.ASSIGNED and job.fence == status.fence:
-        await jobs.move(
-            session,
-            job,
-            JobEvent.STARTED,
-            started_at=func.coalesce(col(Job.started_at), func.clock_timestamp()),
-        )
+    if status.phase is AttemptPhase.RECEIVED or job.fence != status.fence:
+        return None
+    if job.state == JobState.ASSIGNED:
+        started_at = func.coalesce(col(Job.started_at), _NOW)
+        await jobs.move(session, job, JobEvent.STARTED, started_at=started_at)
+    return (job.account_id, job.id) if await _show(session, job, status) else None
+
+
+async def _renew(session: AsyncSession, heartbeat: Heartbeat, status: AttemptStatus) -> bool:
+    """The attempt's lease goes on, if it is this worker's, of this fence, and alive."""
+    begun = status.phase is not AttemptPhase.RECEIVED
+    progressed = or_(
+        col(Attempt.phase) != status.phase.value,
+        col(Attempt.steps_done) < status.step,
+        col(Attempt.progressed_at).is_(None),
+    )
     kept = await session.execute(
         update(Attempt)
         .where(
             col(Attempt.id) == status.attempt_id,
+            col(Attempt.job_id) == status.job_id,
             col(Attempt.fence) == status.fence,
             col(Attempt.worker_id) == heartbeat.worker_id,
             col(Attempt.state).in_([*LIVE]),
@@ -141,32 +155,36 @@ async def _record_status(
         .values(
             state=AttemptState.RUNNING.value if begun else col(Attempt.state),
             boot_id=heartbeat.boot_id,
-            seen_at=func.coalesce(col(Attempt.seen_at), func.clock_timestamp()),
-            started_at=func.coalesce(col(Attempt.started_at), func.clock_timestamp())
-            if begun
-            else col(Attempt.started_at),
+            seen_at=func.coalesce(col(Attempt.seen_at), _NOW),
+            started_at=func.coalesce(col(Attempt.started_at), _NOW) if begun else col(Attempt.started_at),
             lease_expires_at=_LEASE_END,
+            phase=status.phase.value,
+            progressed_at=case((progressed, _NOW), else_=col(Attempt.progressed_at)),
+            step_s=func.coalesce(status.step_s, col(Attempt.step_s)),
             steps_done=func.greatest(col(Attempt.steps_done), status.step),
             resumed_from_step=status.resumed_from_step,
         )
         .execution_options(synchronize_session=False)
     )
-    if getattr(kept, "rowcount", 0) != 1 or not begun:
-        return None
-    prefix = f"jobs/{job.id}/{status.fence}/"
+    return bool(getattr(kept, "rowcount", 0) == 1)
+
+
+async def _show(session: AsyncSession, job: Job, status: AttemptStatus) -> bool:
+    """What the owner sees of it: steps never fall, whichever attempt is at work. False: nothing new."""
+    prefix = attempt_prefix(job.id, status.fence)
     values: dict[str, object] = {"phase": status.phase.value}
-    newer = []
+    newer = [col(Job.phase) != status.phase.value]
     if status.step > job.steps_done:
         values["steps_done"] = func.greatest(col(Job.steps_done), min(status.step, job.steps))
         newer.append(col(Job.steps_done) < status.step)
     if status.preview_version:
         values |= {"preview_key": prefix + "preview.webp", "preview_version": status.preview_version}
         newer.append(col(Job.preview_version) != status.preview_version)
-    if status.checkpoint is not None and status.checkpoint.key.startswith(prefix + "checkpoint-"):
-        values["checkpoint"] = status.checkpoint.model_dump(mode="json")
-    newer.append(col(Job.phase) != status.phase.value)
-    if "checkpoint" in values and (job.checkpoint or {}).get("sha256") != status.checkpoint.sha256:  # type: ignore[union-attr]  # set just above
-        newer.append(text("true"))  # type: ignore[arg-type]  # a literal condition
+    kept = status.checkpoint
+    if kept is not None and kept.key.startswith(prefix + "checkpoint-"):
+        values["checkpoint"] = kept.model_dump(mode="json")
+        if (job.checkpoint or {}).get("sha256") != kept.sha256:
+            newer.append(text("true"))  # type: ignore[arg-type]  # a literal condition
     changed = await session.execute(
         update(Job)
         .where(
@@ -180,4 +198,4 @@ async def _record_status(
         .values(**values)
         .execution_options(synchronize_session=False)
     )
-    return (job.account_id, job.id) if getattr(changed, "rowcount", 0) else None
+    return bool(getattr(changed, "rowcount", 0))

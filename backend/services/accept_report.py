@@ -4,16 +4,17 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.contracts import FailureCause, Outcome, Report
+from backend.contracts import Outcome, Report
 from backend.db import outbox
 from backend.db.models import Artifact, Attempt, Job
 from backend.db.repositories import jobs
 from backend.domain.artifact import SERVED, ArtifactState
-from backend.domain.attempt import LIVE, AttemptState
+from backend.domain.attempt import LIVE, AttemptState, Cause
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent
 from backend.ids import IdPrefix, new_id
 from backend.services.build_order import attempt_prefix
+from backend.services.judge_worker import judge_worker
 from backend.services.return_job import return_job
 from backend.storage import ObjectNotFound
 from backend.studio import Studio
@@ -59,11 +60,11 @@ async def _end(
                 session,
                 attempt,
                 AttemptState.FAILED,
-                cause=FailureCause.STORAGE_ERROR,
+                cause=Cause.STORAGE_ERROR,
                 message=complaint or "",
             )
         case Outcome.FAILED:
-            cause = report.cause or FailureCause.ENGINE_ERROR
+            cause = Cause((report.cause or Cause.ENGINE_ERROR).value)
             await return_job(session, attempt, AttemptState.FAILED, cause=cause, message=report.message)
         case Outcome.HANDED_BACK | Outcome.PREEMPTED | Outcome.STOPPED:
             checkpoint = None
@@ -74,7 +75,7 @@ async def _end(
                 session,
                 attempt,
                 AttemptState.PREEMPTED if preempted else AttemptState.HANDED_BACK,
-                cause="preempted" if preempted else "handed_back",
+                cause=Cause.PREEMPTED if preempted else Cause.HANDED_BACK,
                 message=report.message,
                 checkpoint=checkpoint,
             )
@@ -121,6 +122,7 @@ async def _keep_clip(session: AsyncSession, job: Job, attempt: Attempt, report: 
         ],
         trace_id=job.trace_id,
     )
+    await judge_worker(session, attempt.worker_id)
 
 
 async def _complaint(studio: Studio, report: Report) -> str | None:

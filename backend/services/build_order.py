@@ -90,6 +90,7 @@ async def build_order(studio: Studio, job: Job, attempt: Attempt, uploads: Mappi
         resume=await _resume(studio, job),
         lease_s=LEASE.total_seconds(),
         checkpoint_every_s=recipe.checkpoint_every_s,
+        saves_memory=attempt.saves_memory,
         trace_id=job.trace_id,
     )
 

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from sqlalchemy import func, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import Order
 from backend.db.models import Attempt, Job
 from backend.db.repositories import jobs, leadership
 from backend.domain.attempt import LEASE, Slot
 from backend.domain.generation import JobEvent
+from backend.domain.quarantine import Takes
 from backend.ids import IdPrefix, new_id
 from backend.services.build_order import build_order, load_uploads
+from backend.services.judge_worker import takes_now
 from backend.studio import Studio
 
 
@@ -34,14 +37,15 @@ async def dispatch_generation(
 ) -> Order | None:
     """Record the attempt and return its order, to be sent after the commit.
 
-    None: the job was taken, cancelled or not yet screened, or the slot is in use. Raises `NotLeading`.
+    None: the job was taken, cancelled or not yet screened, the slot is in use, or the worker takes nothing now.
+    Raises `NotLeading`.
     """
     try:
         async with studio.db.transaction() as session:
             if not await leadership.holds_term(session, name=term.name, holder=term.holder, term=term.number):
                 raise NotLeading
             job = await jobs.load(session, job_id)
-            if job is None or job.input_verdict != "allow":
+            if job is None or job.input_verdict != "allow" or not await _may_take(session, worker_id, slot):
                 return None
             fence = job.fence + 1
             if not await jobs.move(session, job, JobEvent.DISPATCHED, fence=fence, phase=""):
@@ -53,6 +57,7 @@ async def dispatch_generation(
                 fence=fence,
                 worker_id=worker_id,
                 slot=slot.value,
+                saves_memory=job.saves_memory,
                 lease_expires_at=(
                     await session.execute(
                         text("SELECT clock_timestamp() + make_interval(secs => :s)"),
@@ -67,6 +72,29 @@ async def dispatch_generation(
         return None
     await studio.wakeups.account_changed(job.account_id, job_id)
     return await build_order(studio, job, attempt, uploads)
+
+
+async def _may_take(session: AsyncSession, worker_id: str, slot: Slot) -> bool:
+    """Whether the worker may be given a job in this slot. One that nobody has heard of yet may."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT state, quarantined_until, clock_timestamp() AS now, EXISTS (SELECT 1 FROM attempts"
+                " WHERE worker_id = :worker_id AND state IN ('ordered', 'running')) AS busy"
+                " FROM workers WHERE id = :worker_id"
+            ),
+            {"worker_id": worker_id},
+        )
+    ).one_or_none()
+    if row is None:
+        return True
+    match takes_now(row.state, row.quarantined_until, row.now):
+        case Takes.ALL:
+            return True
+        case Takes.ONE:
+            return slot is Slot.RUN and not row.busy
+        case Takes.NOTHING:
+            return False
 
 
 async def unseen_orders(studio: Studio) -> list[Order]:

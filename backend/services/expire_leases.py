@@ -1,66 +1,160 @@
-"""The reaper: attempts whose lease ran out are lost, unless a report lies beside their clip.
+"""The reaper: attempts whose lease ran out, and attempts that stand still, unless a report lies beside their clip.
 
 The caller has been leader, with workers' messages arriving, for one whole lease (`jobs/reap.py`).
 """
 
-from sqlalchemy import func, text, update
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from sqlalchemy import ColumnElement, func, or_, text
 from sqlmodel import col, select
 
-from backend.contracts import Report
-from backend.db.models import Attempt, Worker
-from backend.domain.attempt import LEASE, LIVE, AttemptState
+from backend.contracts import AttemptPhase, Report
+from backend.db.models import Attempt, Job
+from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause, Slot
+from backend.domain.patience import SHORTEST, patience
 from backend.log import get_logger
 from backend.services.accept_report import accept_report
 from backend.services.build_order import attempt_prefix
 from backend.services.return_job import return_job
-from backend.storage import ObjectNotFound, ObjectTooLarge
+from backend.services.worker_pace import pace_of, stage_of
+from backend.storage import ObjectNotFound, ObjectTooLarge, StorageError
 from backend.studio import Studio
 
 log = get_logger(__name__)
 MAX_REPORT_BYTES = 256 * 1024
 
+_GONE = text(
+    """
+    UPDATE workers SET state = 'gone', resident = '{}', loading = NULL WHERE id IN (
+        SELECT id FROM workers WHERE state IN ('live', 'draining', 'quarantined')
+          AND heartbeat_at < clock_timestamp() - make_interval(secs => :lease_s)
+        ORDER BY id FOR UPDATE SKIP LOCKED)
+    """
+)
+_SILENT = col(Attempt.lease_expires_at) < func.clock_timestamp()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lost:
+    """An attempt that is given up, and the condition under which it still is when its job is locked."""
+
+    attempt: Attempt
+    cause: Cause
+    message: str
+    still: ColumnElement[bool]
+
 
 async def expire_leases(studio: Studio, *, limit: int = 100) -> int:
     """Return the jobs of attempts whose lease has ended; returns how many there were."""
     async with studio.db.transaction() as session:
-        await session.execute(
-            update(Worker)
-            .where(
-                col(Worker.state).in_(["live", "draining"]),
-                col(Worker.heartbeat_at)
-                < func.clock_timestamp() - text(f"interval '{LEASE.total_seconds()} seconds'"),
-            )
-            .values(state="gone", resident=[], loading=None)
-            .execution_options(synchronize_session=False)
-        )
+        await session.execute(_GONE, {"lease_s": LEASE.total_seconds()})
         expired = (
-            await session.exec(
-                select(Attempt)
+            await session.exec(select(Attempt).where(col(Attempt.state).in_([*LIVE]), _SILENT).limit(limit))
+        ).all()
+    await _give_up(studio, [_silent(attempt) for attempt in expired])
+    return len(expired)
+
+
+async def expire_stalled(studio: Studio, *, limit: int = 100) -> int:
+    """Return the jobs of attempts that are heard of and make no progress; returns how many there were.
+
+    How long that is follows from the worker's own pace with this recipe. The worker hears that it is to stop by its
+    next heartbeat, and ends itself if it can't.
+    """
+    quiet_s = func.extract("epoch", func.clock_timestamp() - _since())
+    async with studio.db.reading() as session:
+        rows = (
+            await session.execute(
+                select(Attempt, Job, quiet_s)
+                .join(Job, col(Job.id) == col(Attempt.job_id))
                 .where(
-                    col(Attempt.state).in_([*LIVE]), col(Attempt.lease_expires_at) < func.clock_timestamp()
+                    col(Attempt.state).in_([*LIVE]),
+                    or_(
+                        col(Attempt.slot) == Slot.RUN.value, col(Attempt.state) == AttemptState.RUNNING.value
+                    ),
+                    col(Attempt.seen_at).is_not(None),
+                    quiet_s > SHORTEST.total_seconds(),
                 )
                 .limit(limit)
             )
         ).all()
-    for attempt in expired:
+        stalled = []
+        for attempt, job, silent_s in rows:
+            stage = stage_of(attempt)
+            allowed = patience(stage, await pace_of(session, attempt, job))
+            if timedelta(seconds=float(silent_s)) > allowed:
+                stalled.append(_stalled(attempt, float(silent_s)))
+    await _give_up(studio, stalled)
+    return len(stalled)
+
+
+def _since() -> ColumnElement[datetime]:
+    """Since when nothing changed. What waited behind another attempt is at fault only from that one's end on."""
+    other = Attempt.__table__.alias("other")  # type: ignore[attr-defined]  # SQLModel's table
+    before = (
+        select(func.max(other.c.ended_at))
+        .where(other.c.worker_id == col(Attempt.worker_id))
+        .scalar_subquery()
+    )
+    return cast(
+        "ColumnElement[datetime]",
+        func.greatest(func.coalesce(col(Attempt.progressed_at), col(Attempt.seen_at)), before),
+    )
+
+
+def _silent(attempt: Attempt) -> _Lost:
+    if attempt.seen_at is None:
+        message, cause = "The worker never took the order.", Cause.NOT_TAKEN
+    else:
+        message, cause = "The worker fell silent.", Cause.LEASE_EXPIRED
+    return _Lost(attempt=attempt, cause=cause, message=message, still=_SILENT)
+
+
+def _stalled(attempt: Attempt, silent_s: float) -> _Lost:
+    return _Lost(
+        attempt=attempt,
+        cause=Cause.STALLED,
+        message=f"No progress for {silent_s:.0f} s at {attempt.phase or AttemptPhase.RECEIVED}.",
+        still=col(Attempt.progressed_at).is_not_distinct_from(attempt.progressed_at),
+    )
+
+
+async def _give_up(studio: Studio, lost: Sequence[_Lost]) -> None:
+    for each in lost:
+        attempt = each.attempt
         report = await _report_beside_clip(studio, attempt)
         if report is not None:
             await accept_report(studio, report)
             continue
+        checkpoint = await _secure_checkpoint(studio, attempt)
         async with studio.db.transaction() as session:
-            fresh = await session.get(Attempt, attempt.id)
-            still = await session.scalar(
-                select(col(Attempt.lease_expires_at) < func.clock_timestamp()).where(Attempt.id == attempt.id)
+            # The job's lock first: a heartbeat that is being recorded decides whether it is lost.
+            await session.get(Job, attempt.job_id, with_for_update=True)
+            fresh = (
+                await session.exec(select(Attempt).where(Attempt.id == attempt.id, each.still))
+            ).one_or_none()
+            if fresh is None:
+                continue
+            job = await return_job(
+                session,
+                fresh,
+                AttemptState.LOST,
+                cause=each.cause,
+                message=each.message,
+                checkpoint=checkpoint,
             )
-            job = None
-            if fresh is not None and still:
-                job = await return_job(
-                    session, fresh, AttemptState.LOST, cause="lease_lost", message="The worker fell silent."
-                )
         if job is not None:
-            log.warning("attempt.lost", job_id=job.id, attempt=attempt.id, worker_id=attempt.worker_id)
+            log.warning(
+                "attempt.lost",
+                job_id=job.id,
+                attempt=attempt.id,
+                worker_id=attempt.worker_id,
+                cause=each.cause.value,
+            )
             await studio.wakeups.account_changed(job.account_id, job.id)
-    return len(expired)
 
 
 async def _report_beside_clip(studio: Studio, attempt: Attempt) -> Report | None:
@@ -70,3 +164,22 @@ async def _report_beside_clip(studio: Studio, attempt: Attempt) -> Report | None
     except (ObjectNotFound, ObjectTooLarge, ValueError):
         return None
     return report if report.attempt_id == attempt.id else None
+
+
+async def _secure_checkpoint(studio: Studio, attempt: Attempt) -> dict[str, object] | None:
+    """A copy of the attempt's checkpoint under a key that its worker, which may wake up, has no URL for.
+
+    None: it made none, or the copy failed; then the job keeps what it has, and its next worker checks the hash.
+    """
+    async with studio.db.reading() as session:
+        job = await session.get(Job, attempt.job_id)
+    kept = job.checkpoint if job is not None else None
+    if kept is None or not str(kept["key"]).startswith(attempt_prefix(attempt.job_id, attempt.fence)):
+        return None
+    secured = f"jobs/{attempt.job_id}/kept/{attempt.fence}-{kept['step']}"
+    try:
+        await studio.storage.copy(str(kept["key"]), secured)
+    except StorageError as error:
+        log.warning("checkpoint.not_secured", job_id=attempt.job_id, error=type(error).__name__)
+        return None
+    return {**kept, "key": secured}

@@ -1,20 +1,36 @@
 """An attempt ended without a clip: the job waits again, or fails for good and costs nothing."""
 
+from collections.abc import Sequence
+
+from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db import outbox
-from backend.db.models import Attempt, Job
+from backend.db.models import Attempt, Job, Worker
 from backend.db.repositories import jobs, ledger
-from backend.domain.attempt import LIVE, AttemptState
+from backend.domain.attempt import LIVE, AttemptState, Cause
 from backend.domain.events import SWEEP_DELAY_S, Consumer, OutboxEvent
 from backend.domain.generation import ON_WORKER, JobEvent
-from backend.domain.retry import Blame, History, blame_of, gives_up
+from backend.domain.quarantine import is_sound
+from backend.domain.retry import Failure, Memory, Outlook, outlook
+from backend.recipes import CATALOGUE
+from backend.services.judge_worker import judge_worker, trials_of
 
-MESSAGES = {
-    "bad_order": "The settings can't be rendered by this model.",
-    "bad_input": "The image could not be read by the model.",
-    "not_a_number": "The model gave no picture with these settings. Try another seed or fewer extremes.",
+WORKERS_FAILED = "workers_failed"
+_MESSAGES = {
+    Cause.BAD_ORDER: "The settings can't be rendered by this model.",
+    Cause.BAD_INPUT: "The image could not be read by the model.",
+    Cause.NOT_A_NUMBER: "The model gave no picture with these settings. Try another seed or fewer extremes.",
+    Cause.OUT_OF_MEMORY: "This size and length need more memory than any worker here has. Try a smaller or shorter"
+    " clip. You were not charged.",
+    WORKERS_FAILED: "Our workers failed at it again and again. This is on us; you were not charged.",
 }
+_MESSAGE = "The clip could not be rendered. You were not charged."
+_LEAST_STEP_UP_GB = 0.5
+_LARGER = text(
+    "SELECT EXISTS (SELECT 1 FROM workers WHERE state IN ('live', 'quarantined') AND :recipe = ANY (recipes)"
+    " AND memory_gb >= :memory_gb)"
+)
 
 
 async def return_job(
@@ -22,39 +38,78 @@ async def return_job(
     attempt: Attempt,
     state: AttemptState,
     *,
-    cause: str,
+    cause: Cause,
     message: str = "",
     checkpoint: dict[str, object] | None = None,
 ) -> Job | None:
     """End the attempt in the caller's transaction and move its job on. None: it had ended before.
 
-    A failure that is the job's own counts against it; one of a worker's does not.
+    A failure that is the job's own counts against it; one of a worker's counts against the worker.
     """
     job = await session.get(Job, attempt.job_id, with_for_update=True, populate_existing=True)
     if job is None or not await jobs.end_attempt(session, attempt, state, cause=cause, message=message):
         return None
     if job.fence != attempt.fence or job.state not in ON_WORKER:
         return None
-    ended = [a for a in await jobs.attempts_of(session, job.id) if a.id != attempt.id and a.state not in LIVE]
-    causes = [cause, *(a.cause or "" for a in ended)]
-    failures = [blame_of(c) for c in causes if c and blame_of(c) is not Blame.NOBODY]
-    history = History(job_failures=failures.count(Blame.JOB), failed_attempts=len(failures))
-    if gives_up(cause, history):
-        await jobs.move(
-            session,
-            job,
-            JobEvent.GAVE_UP,
-            charged=0,
-            error_code=cause,
-            error_message=MESSAGES.get(cause, "The clip could not be rendered. You were not charged."),
-        )
-        await ledger.end_hold(session, job.id, charge=0, reason="failed")
-        swept = OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S)
-        await outbox.put(session, [swept], trace_id=job.trace_id)
+    attempts = [
+        a for a in await jobs.attempts_of(session, job.id) if a.id == attempt.id or a.state not in LIVE
+    ]
+    failures = [
+        Failure(cause=cause if a.id == attempt.id else a.cause or "", worker_id=a.worker_id) for a in attempts
+    ]
+    follows = outlook(
+        failures,
+        worker_is_sound=is_sound(await trials_of(session, attempt.worker_id), job_id=job.id),
+        memory=await _memory(session, job, attempt, attempts) if cause is Cause.OUT_OF_MEMORY else None,
+    )
+    if follows in (Outlook.JOB_FAILS, Outlook.WORKERS_FAIL):
+        await _fail(session, job, cause if follows is Outlook.JOB_FAILS else WORKERS_FAILED)
     else:
-        kept = {"checkpoint": checkpoint} if checkpoint is not None else {}
-        await jobs.move(session, job, JobEvent.RETURNED, phase="", **kept)
+        values: dict[str, object] = {} if checkpoint is None else {"checkpoint": checkpoint}
+        if follows is Outlook.MORE_MEMORY:
+            values["needs_memory_gb"] = await _memory_of(session, attempt.worker_id) + _LEAST_STEP_UP_GB
+        elif follows is Outlook.LESS_HUNGRY:
+            values["saves_memory"] = True
+        await jobs.move(session, job, JobEvent.RETURNED, phase="", **values)
     await outbox.put(
         session, [OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id)], trace_id=job.trace_id
     )
+    for worker_id in sorted({each.worker_id for each in failures if each.cause == cause}):
+        await judge_worker(session, worker_id)
     return job
+
+
+async def _fail(session: AsyncSession, job: Job, code: str) -> None:
+    await jobs.move(
+        session,
+        job,
+        JobEvent.GAVE_UP,
+        charged=0,
+        error_code=code,
+        error_message=_MESSAGES.get(code, _MESSAGE),
+    )
+    await ledger.end_hold(session, job.id, charge=0, reason="failed")
+    swept = OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S)
+    await outbox.put(session, [swept], trace_id=job.trace_id)
+
+
+async def _memory(session: AsyncSession, job: Job, attempt: Attempt, attempts: Sequence[Attempt]) -> Memory:
+    """What could help this job, which ran out of memory in this attempt."""
+    recipe = CATALOGUE.get(job.recipe)
+    here_gb = await _memory_of(session, attempt.worker_id)
+    larger = await session.scalar(_LARGER, {"recipe": job.recipe, "memory_gb": here_gb + _LEAST_STEP_UP_GB})
+    before = sum(
+        a.cause == Cause.OUT_OF_MEMORY and a.saves_memory == job.saves_memory
+        for a in attempts
+        if a.id != attempt.id
+    )
+    return Memory(
+        larger_worker=bool(larger),
+        switch_left=bool(recipe and recipe.memory_switches) and not job.saves_memory,
+        tries=before + 1,
+    )
+
+
+async def _memory_of(session: AsyncSession, worker_id: str) -> float:
+    worker = await session.get(Worker, worker_id, populate_existing=True)
+    return worker.memory_gb if worker is not None else 0.0

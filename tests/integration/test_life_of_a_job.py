@@ -333,7 +333,7 @@ async def test_failures_of_workers_do_not_count_against_a_job(studio: Studio, wo
     creator = await make_creator(studio)
     job = await submit(studio, creator)
     for _ in range(5):
-        await worker.fail(await worker.take(job.id), FailureCause.OUT_OF_MEMORY)
+        await worker.fail(await worker.take(job.id), FailureCause.STORAGE_ERROR)
     assert (await get_generation(studio, creator, job.id)).state is JobState.QUEUED
 
 

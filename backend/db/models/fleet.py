@@ -8,7 +8,11 @@ from backend.db.models.columns import Moment
 
 
 class Worker(SQLModel, table=True):
-    """A worker that said hello. `live` until silent for a lease (`gone`); `draining` takes nothing new."""
+    """A worker that said hello. `live` until silent for a lease (`gone`); `draining` takes nothing new.
+
+    `quarantined`: it failed several jobs in a row and takes nothing until `quarantined_until`, then one job on
+    probation. Judged by its attempts alone (`domain/quarantine.py`), so that it survives restarts of everything.
+    """
 
     __tablename__ = "workers"
 
@@ -23,7 +27,8 @@ class Worker(SQLModel, table=True):
     resident: list[str] = Field(default_factory=list, sa_type=ARRAY(Text), nullable=False)
     loading: str | None = c.optional_text()
     drain_requested: bool = Field(default=False, nullable=False, sa_column_kwargs={"server_default": "false"})
-    failures_in_row: int = c.number()
+    quarantined_until: Moment | None = c.optional_moment()
+    quarantine_reason: str = c.text(default="")
     heartbeat_at: Moment = c.created_at()
     registered_at: Moment = c.created_at()
 

@@ -12,7 +12,8 @@ from backend.db.models.columns import Moment
 class Job(SQLModel, table=True):
     """What a creator asked for. `state` changes only through `domain.generation.advance`, with `version`.
 
-    `steps_done` never falls: a new attempt raises it only past what was seen before.
+    `steps_done` never falls: a new attempt raises it only past what was seen before. After a worker ran out of
+    memory, `needs_memory_gb` and `saves_memory` say what the next attempt needs.
     """
 
     __tablename__ = "jobs"
@@ -75,6 +76,8 @@ class Job(SQLModel, table=True):
     preview_version: int = c.number()
     preview_key: str | None = c.optional_text()
     checkpoint: dict[str, object] | None = Field(default=None, sa_type=JSONB, nullable=True)
+    needs_memory_gb: float = Field(default=0.0, nullable=False, sa_column_kwargs={"server_default": "0"})
+    saves_memory: bool = Field(default=False, nullable=False, sa_column_kwargs={"server_default": "false"})
     error_code: str | None = c.optional_text()
     error_message: str | None = c.optional_text()
     clause: str | None = c.optional_text()
@@ -88,7 +91,10 @@ class Job(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One try. The partial unique indexes are the leases: one live attempt a job, one a worker's slot."""
+    """One try. The partial unique indexes are the leases: one live attempt a job, one a worker's slot.
+
+    `progressed_at`: when its phase or step last changed. `preempt_until`: until then its worker is asked to stop.
+    """
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -104,6 +110,12 @@ class Attempt(SQLModel, table=True):
             postgresql_where=sql("state IN ('ordered','running')"),
         ),
         Index("attempts_lease", "lease_expires_at", postgresql_where=sql("state IN ('ordered','running')")),
+        Index(
+            "attempts_ended",
+            "worker_id",
+            sql("ended_at DESC"),
+            postgresql_where=sql("ended_at IS NOT NULL"),
+        ),
     )
 
     id: str = c.id_column()
@@ -122,9 +134,14 @@ class Attempt(SQLModel, table=True):
     started_at: Moment | None = c.optional_moment()
     ended_at: Moment | None = c.optional_moment()
     lease_expires_at: Moment = c.moment()
+    phase: str = c.text(default="")
+    progressed_at: Moment | None = c.optional_moment()
+    preempt_until: Moment | None = c.optional_moment()
+    step_s: float | None = Field(default=None, nullable=True)
     steps_done: int = c.number()
     resumed_from_step: int = c.number()
     exact_resume: bool = Field(default=True, nullable=False, sa_column_kwargs={"server_default": "true"})
+    saves_memory: bool = Field(default=False, nullable=False, sa_column_kwargs={"server_default": "false"})
     identity: str = c.text(default="")
     timings: dict[str, object] = c.data()
 

@@ -1,0 +1,77 @@
+"""How fast a worker is with a recipe, by its own last attempts; by the recipe while there are none."""
+
+from typing import cast
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.contracts import AttemptPhase
+from backend.db.models import Attempt, Job
+from backend.domain.patience import Pace, Stage
+from backend.recipes import CATALOGUE
+
+_STAGES = {
+    "": Stage.WAITING,
+    AttemptPhase.RECEIVED: Stage.WAITING,
+    AttemptPhase.LOADING: Stage.LOADING,
+    AttemptPhase.ENCODING_TEXT: Stage.PREPARING,
+    AttemptPhase.DENOISING: Stage.STEPPING,
+    AttemptPhase.DECODING: Stage.FINISHING,
+    AttemptPhase.UPLOADING: Stage.SENDING,
+    AttemptPhase.REPORTED: Stage.SENDING,
+}
+_MEASURED = text(
+    """
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a.step_s / s.pixels) AS step_s,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY a.load_s) FILTER (WHERE a.load_s > 0.1) AS load_s,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY a.around_s) AS around_s
+    FROM (
+        SELECT step_s, job_id, (timings->>'load_s')::float AS load_s,
+               (timings->>'text_s')::float + (timings->>'decode_s')::float AS around_s
+        FROM attempts
+        WHERE worker_id = :worker_id AND ended_at IS NOT NULL AND state IN ('done', 'preempted', 'handed_back')
+        ORDER BY ended_at DESC LIMIT 50
+    ) a
+    JOIN jobs j ON j.id = a.job_id AND j.recipe = :recipe AND j.recipe_revision = :revision
+    CROSS JOIN LATERAL (
+        SELECT greatest(1.0, (j.spec->>'width')::float * (j.spec->>'height')::float
+                             * (j.spec->>'num_frames')::float) AS pixels
+    ) s
+    """
+)
+
+
+def stage_of(attempt: Attempt) -> Stage:
+    """What the attempt does now. The first step of a run may compile, and has the time of a load."""
+    stage = _STAGES.get(attempt.phase, Stage.STEPPING)
+    first = attempt.steps_done <= attempt.resumed_from_step
+    return Stage.LOADING if stage is Stage.STEPPING and first else stage
+
+
+async def pace_of(session: AsyncSession, attempt: Attempt, job: Job) -> Pace:
+    """This worker's pace with this job: measured medians, this attempt's own steps, the recipe's expectation."""
+    measured = (
+        await session.execute(
+            _MEASURED,
+            {"worker_id": attempt.worker_id, "recipe": job.recipe, "revision": job.recipe_revision},
+        )
+    ).one()
+    recipe = CATALOGUE.get(job.recipe)
+    cost = recipe.cost if recipe is not None else None
+    step_s = expected_step_s(job) if measured.step_s is None else measured.step_s * _pixels(job)
+    return Pace(
+        step_s=max(attempt.step_s or 0.0, step_s),
+        load_s=max(measured.load_s or 0.0, cost.load_s if cost else 0.0),
+        around_s=max(measured.around_s or 0.0, cost.base_gpu_s if cost else 0.0),
+    )
+
+
+def expected_step_s(job: Job) -> float:
+    """Seconds a step on the recipe's reference card."""
+    recipe = CATALOGUE.get(job.recipe)
+    return recipe.cost.gpu_s_per_mpxf_step * _pixels(job) / 1e6 if recipe is not None else 0.0
+
+
+def _pixels(job: Job) -> float:
+    width, height, num_frames = (cast(int, job.spec[name]) for name in ("width", "height", "num_frames"))
+    return float(width * height * num_frames)
