@@ -105,6 +105,7 @@ class MessageWorker:
     studio: Studio
     worker_id: str = "w1"
     boot_id: str = "boot1"
+    memory_gb: float = 8
     seq: int = 0
     orders: list[Order] = field(default_factory=list)
 
@@ -129,7 +130,7 @@ class MessageWorker:
             boot_id=self.boot_id,
             seq=self.seq,
             version="0",
-            hardware=Hardware(hardware_class="test", device="cpu", memory_gb=8),
+            hardware=Hardware(hardware_class="test", device="cpu", memory_gb=self.memory_gb),
             recipes=("mini",),
             attempts=statuses,
         )
@@ -141,16 +142,24 @@ class MessageWorker:
         return await self.beat(self.status(order, step, checkpoint=checkpoint, preview=preview))
 
     def status(
-        self, order: Order, step: int, *, checkpoint: CheckpointRef | None = None, preview: int = 0
+        self,
+        order: Order,
+        step: int,
+        *,
+        checkpoint: CheckpointRef | None = None,
+        preview: int = 0,
+        phase: AttemptPhase = AttemptPhase.DENOISING,
+        step_s: float | None = None,
     ) -> AttemptStatus:
         """How far this order is."""
         return AttemptStatus(
             attempt_id=order.attempt_id,
             job_id=order.job_id,
             fence=order.fence,
-            phase=AttemptPhase.DENOISING,
+            phase=phase,
             step=step,
             steps=order.spec.num_inference_steps,
+            step_s=step_s,
             checkpoint=checkpoint,
             preview_version=preview,
         )
