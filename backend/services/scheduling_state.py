@@ -126,7 +126,7 @@ def _job_now(job: Job, attempt: Attempt | None, tiers: dict[str, Tier]) -> JobNo
             account_id=job.account_id,
             tier=job.tier,
             recipe=job.recipe,
-            memory_gb=recipe.memory_gb if recipe else 0.0,
+            memory_gb=max(recipe.memory_gb if recipe else 0.0, job.needs_memory_gb),
             gpu_s=job.gpu_s * left,
             submitted_s=job.created_at.timestamp(),
             concurrency_limit=tier.concurrency_limit if tier else 1,

@@ -28,6 +28,7 @@ from backend.services.get_generation import get_generation
 from backend.services.judge_worker import judge_resting_workers, read_standings
 from backend.services.list_attempts import list_attempts
 from backend.services.preempt_generation import preempt_generation
+from backend.services.scheduling_state import read_jobs
 from backend.studio import Studio
 from tests.integration.life_rig import (
     MessageWorker,
@@ -520,9 +521,10 @@ async def test_out_of_memory_waits_for_a_larger_worker(
     await MessageWorker(studio, worker_id="large", memory_gb=24).beat()
     job = await submit(studio, creator)
     await worker.fail(await worker.take(job.id), FailureCause.OUT_OF_MEMORY)
-    row = await _job(studio, job.id)
-    assert row.state == "queued"
-    assert 8 < row.needs_memory_gb <= 24
+    assert (await _job(studio, job.id)).state == "queued"
+    async with studio.db.reading() as session:
+        (now,) = (await read_jobs(session, {})).values()
+    assert 8 < now.job.memory_gb <= 24
 
 
 async def test_out_of_memory_without_a_larger_worker_throws_the_recipes_switches(
