@@ -1,4 +1,4 @@
-"""What time takes away and gives, in small batches: grants, old clips, outbox rows, keys and sessions past use."""
+"""What time takes away and gives, in small batches: credits, old clips, outbox rows, keys and sessions past use."""
 
 import asyncio
 from datetime import timedelta
@@ -10,12 +10,17 @@ from backend.db import outbox
 from backend.db.repositories import ledger
 from backend.domain.events import Consumer, OutboxEvent
 from backend.log import get_logger
-from backend.services.grant_credits import MONTHLY_BATCH, grant_monthly_credits
+from backend.services.note_network import forget_networks
+from backend.services.renew_credits import BATCH, renew_month
 from backend.studio import Studio
 
 log = get_logger(__name__)
 
 EVERY_S = 60.0
+AGAIN_S = 0.1
+"""The pause of a round that left something to do."""
+CREDIT_BATCHES = 40
+"""Batches of grants a round: when a month begins, the other work is not kept waiting for all of them."""
 OUTBOX_KEPT = timedelta(days=1)
 
 _EXPIRE_ARTIFACTS = text(
@@ -43,17 +48,16 @@ _OLD_LINKS = text(
 async def expire(studio: Studio) -> None:
     """Expire for ever."""
     while True:
+        done = True
         try:
-            await expire_once(studio)
+            done = await expire_once(studio)
         except (SQLAlchemyError, OSError) as error:
             log.warning("expire.waits", error=type(error).__name__)
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(EVERY_S if done else AGAIN_S)
 
 
-async def expire_once(studio: Studio) -> None:
-    """One round over everything that ends by time."""
-    async with studio.db.transaction() as session:
-        await ledger.expire_grants(session)
+async def expire_once(studio: Studio) -> bool:
+    """One round over everything that ends by time. False: there are more credits to write off or to give."""
     async with studio.db.transaction() as session:
         job_ids = sorted({row.job_id for row in await session.execute(_EXPIRE_ARTIFACTS)})
         if job_ids:
@@ -62,5 +66,16 @@ async def expire_once(studio: Studio) -> None:
         await outbox.sweep(session, older_than=OUTBOX_KEPT)
         for statement in (_OLD_KEYS, _OLD_SESSIONS, _OLD_LINKS):
             await session.execute(statement)
-    while await grant_monthly_credits(studio) == MONTHLY_BATCH:
-        pass
+        await forget_networks(session)
+    return await _credits(studio)
+
+
+async def _credits(studio: Studio) -> bool:
+    more = True
+    for _ in range(CREDIT_BATCHES):
+        async with studio.db.transaction() as session:
+            ended = await ledger.expire_grants(session, limit=BATCH)
+        more = BATCH in (ended, await renew_month(studio))
+        if not more:
+            break
+    return not more

@@ -128,7 +128,9 @@ async def post_sign_up(form: SignUpIn, request: Request, studio: StudioDep) -> R
 @router.post("/confirm", dependencies=_form)
 async def post_confirm(form: TokenIn, request: Request, studio: StudioDep) -> Response:
     """Confirm an address by a letter's token."""
-    session = await confirm_email(studio, token=form.token, user_agent=_agent(request))
+    session = await confirm_email(
+        studio, token=form.token, address=address_of(request), user_agent=_agent(request)
+    )
     return _with_cookie(JSONResponse({"signed_in": True}), studio, session)
 
 

@@ -9,7 +9,9 @@ from types import MappingProxyType
 class Tier:
     """Weight is a share of GPU time against the other tiers; `floor` is the least share while it has work.
 
-    `ceiling` bounds the wait of a job inside its account's share.
+    `ceiling` bounds the wait of a job inside its account's share. `monthly_grant` credits come with each month and
+    stay usable for `rollover_months` more. At most `grants_per_network` accounts that people made themselves get them
+    in one network and month (0: any number). A waiting job's checkpoint is kept for `checkpoint_retention`.
     """
 
     name: str
@@ -20,9 +22,12 @@ class Tier:
     queue_limit: int
     daily_jobs: int
     monthly_grant: int
+    rollover_months: int
+    grants_per_network: int
     max_seconds: float
     max_pixels: int
     retention: timedelta
+    checkpoint_retention: timedelta
     submits_per_minute: int
 
 
@@ -39,10 +44,13 @@ TIERS: MappingProxyType[str, Tier] = MappingProxyType(
                 queue_limit=10,
                 daily_jobs=50,
                 monthly_grant=200,
+                rollover_months=0,
+                grants_per_network=5,
                 max_seconds=5,
                 max_pixels=854 * 480,
                 retention=timedelta(days=30),
-                submits_per_minute=10,
+                checkpoint_retention=timedelta(days=1),
+                submits_per_minute=20,
             ),
             Tier(
                 name="plus",
@@ -53,10 +61,13 @@ TIERS: MappingProxyType[str, Tier] = MappingProxyType(
                 queue_limit=50,
                 daily_jobs=500,
                 monthly_grant=2_000,
+                rollover_months=0,
+                grants_per_network=0,
                 max_seconds=10,
                 max_pixels=1280 * 720,
                 retention=timedelta(days=180),
-                submits_per_minute=30,
+                checkpoint_retention=timedelta(days=3),
+                submits_per_minute=60,
             ),
             Tier(
                 name="pro",
@@ -67,9 +78,12 @@ TIERS: MappingProxyType[str, Tier] = MappingProxyType(
                 queue_limit=200,
                 daily_jobs=5_000,
                 monthly_grant=10_000,
+                rollover_months=0,
+                grants_per_network=0,
                 max_seconds=20,
                 max_pixels=1920 * 1088,
                 retention=timedelta(days=365),
+                checkpoint_retention=timedelta(days=7),
                 submits_per_minute=120,
             ),
             Tier(
@@ -81,9 +95,12 @@ TIERS: MappingProxyType[str, Tier] = MappingProxyType(
                 queue_limit=10_000,
                 daily_jobs=100_000,
                 monthly_grant=100_000,
+                rollover_months=0,
+                grants_per_network=0,
                 max_seconds=60,
                 max_pixels=3840 * 2176,
                 retention=timedelta(days=365),
+                checkpoint_retention=timedelta(days=7),
                 submits_per_minute=6_000,
             ),
         )

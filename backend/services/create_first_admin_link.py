@@ -7,6 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.auth.principal import Role
 from backend.db.repositories import people
+from backend.domain.monthly import Origin
 from backend.services.create_sign_in_link import sign_in_link
 from backend.services.create_user import add_user
 from backend.services.send_letter import Purpose
@@ -59,5 +60,7 @@ async def first_admin(session: AsyncSession) -> str:
         role=Role.ADMIN,
         name="Admin",
         confirmed=True,
+        origin=Origin.OPERATOR,
+        vouched=True,
     )
     return created.id

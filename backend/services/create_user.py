@@ -13,8 +13,9 @@ from backend.db.models import Account, AuditEntry, Membership, User
 from backend.db.repositories import people
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.errors import Conflict, InvalidField
+from backend.domain.monthly import Origin
 from backend.ids import IdPrefix, new_id
-from backend.services.grant_credits import grant_month
+from backend.services.renew_credits import renew_in
 from backend.studio import Studio
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,190}")
@@ -59,6 +60,8 @@ async def create_user(
             role=role,
             name=name,
             confirmed=True,
+            origin=Origin.OPERATOR,
+            vouched=True,
             by=by,
         )
 
@@ -72,9 +75,15 @@ async def add_user(
     role: Role,
     name: str,
     confirmed: bool,
+    origin: Origin,
+    vouched: bool,
+    network: str | None = None,
     by: Principal | None = None,
 ) -> CreatedUser:
-    """The rows of a new person, within the caller's transaction. Raises `InvalidField`, `Conflict`."""
+    """The rows of a new person, within the caller's transaction. Raises `InvalidField`, `Conflict`.
+
+    `vouched`: somebody stands for them, so that their first credits can be given now. `network` is a keyed hash.
+    """
     tiers = await load_tiers(session)
     if tier not in tiers:
         raise InvalidField(f"There is no tier {tier!r}. Tiers: {', '.join(tiers)}.", param="tier")
@@ -91,7 +100,16 @@ async def add_user(
         role=role.value,
         email_confirmed_at=now if confirmed else None,
     )
-    account = Account(id=new_id(IdPrefix.ACCOUNT), kind="person", name=name or email, tier=tier)
+    account = Account(
+        id=new_id(IdPrefix.ACCOUNT),
+        kind="person",
+        name=name or email,
+        tier=tier,
+        origin=origin.value,
+        vouched_at=now if vouched else None,
+        network=network,
+        network_seen_at=now if network else None,
+    )
     session.add(user)
     session.add(account)
     await session.flush()
@@ -104,8 +122,8 @@ async def add_user(
             detail={"role": role.value, "tier": tier},
         )
     )
-    await grant_month(session, account_id=account.id, amount=tiers[tier].monthly_grant, now=now)
     await session.flush()
+    await renew_in(session, account.id, anew=True)
     return CreatedUser(id=user.id, account_id=account.id, email=email)
 
 

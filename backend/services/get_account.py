@@ -6,6 +6,7 @@ from backend.auth.principal import Principal
 from backend.db.models import User
 from backend.db.repositories import ledger
 from backend.domain.errors import NotSignedIn
+from backend.services.renew_credits import renew_credits
 from backend.studio import Studio
 
 
@@ -25,11 +26,15 @@ class AccountView:
 
 
 async def get_account(studio: Studio, principal: Principal) -> AccountView:
-    """The account now. Raises `NotSignedIn` when the person is gone."""
+    """The account now, with what this month gives and took. Raises `NotSignedIn` when the person is gone."""
     async with studio.db.reading() as session:
         user = await session.get(User, principal.user_id)
         if user is None:
             raise NotSignedIn
+        due = await ledger.renewal_due(session, principal.account_id)
+    if due:
+        await renew_credits(studio, principal.account_id)
+    async with studio.db.reading() as session:
         available, held = await ledger.balance(session, principal.account_id)
     return AccountView(
         account_id=principal.account_id,

@@ -1,11 +1,7 @@
-"""Give an account credits: by an admin's hand, and each month what its tier gets."""
+"""Give an account credits, by an admin's hand."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-from sqlalchemy import text
-from sqlmodel import select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from datetime import datetime
 
 from backend.auth.principal import Principal
 from backend.db.models import AuditEntry
@@ -15,19 +11,6 @@ from backend.domain.errors import InvalidField, NotFound
 from backend.studio import Studio
 
 MAX_GRANT = 1_000_000_000
-MONTHLY_BATCH = 200
-
-_FOUR_DAYS = timedelta(days=4)
-
-_MY_TURN = text("SELECT pg_try_advisory_xact_lock(72407403)")
-_WITHOUT_THIS_MONTH = text(
-    """
-    SELECT a.id, t.monthly_grant FROM accounts a JOIN tiers t ON t.name = a.tier
-    WHERE t.monthly_grant > 0
-      AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.external_ref = 'monthly:' || a.id || ':' || :month)
-    ORDER BY a.id LIMIT :limit
-    """
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,41 +66,3 @@ async def grant_credits(
         available, _held = await ledger.balance(session, account_id)
     await studio.wakeups.account_changed(account_id)
     return Granted(grant_id=grant.id, account_id=account_id, available=available)
-
-
-async def grant_month(session: AsyncSession, *, account_id: str, amount: int, now: datetime) -> None:
-    """This month's credits of a tier, usable until the next month begins.
-
-    The account must have none of them yet.
-    """
-    if amount <= 0:
-        return
-    month = now.strftime("%Y-%m")
-    ends_at = (now.replace(day=28, hour=0, minute=0, second=0, microsecond=0) + _FOUR_DAYS).replace(day=1)
-    await ledger.add_grant(
-        session,
-        account_id=account_id,
-        source=GrantSource.MONTHLY,
-        amount=amount,
-        expires_at=ends_at,
-        reason=f"for {month}",
-        external_ref=f"monthly:{account_id}:{month}",
-    )
-
-
-async def grant_monthly_credits(studio: Studio, *, limit: int = MONTHLY_BATCH) -> int:
-    """Give every account without one its grant of this month; returns how many.
-
-    Safe to run at any time, twice too.
-    """
-    async with studio.db.transaction() as session:
-        # One at a time: rows that another transaction is about to insert can't be seen here.
-        if not (await session.execute(_MY_TURN)).scalar_one():
-            return 0
-        now = (await session.execute(select(text("now()")))).scalar_one()
-        rows = (
-            await session.execute(_WITHOUT_THIS_MONTH, {"month": now.strftime("%Y-%m"), "limit": limit})
-        ).all()
-        for account_id, amount in rows:
-            await grant_month(session, account_id=account_id, amount=amount, now=now)
-    return len(rows)

@@ -1,36 +1,39 @@
 """The account's ledger as its owner reads it: what came in, what was spent or expired, and the balance after each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.auth.principal import Principal
 from backend.domain.errors import InvalidField
 from backend.studio import Studio
 
 MAX_PAGE = 100
+CHUNK = 500
+"""Entries read at once. No transaction has as many lines."""
 
-# A hold and its release move credits between two books of the same owner: their sum over both is 0, and they are
-# left out. What remains changed what the account has.
-_PAGE = text(
+_OLDER = text(
     """
-    SELECT max(e.id) AS id, min(e.created_at) AS at, sum(e.amount) AS amount, min(e.reason) AS reason,
-           min(h.job_id) AS job_id
+    SELECT e.id, e.transaction_id, e.amount, e.created_at, e.reason, h.job_id
     FROM ledger_entries e LEFT JOIN holds h ON h.id = e.hold_id
-    WHERE e.account_id = :account_id AND e.book IN ('available', 'held') AND (:before = 0 OR e.id < :before)
-    GROUP BY e.transaction_id
-    HAVING sum(e.amount) <> 0
-    ORDER BY max(e.id) DESC
-    LIMIT :limit
+    WHERE e.account_id = :account_id AND e.book IN ('available', 'held') AND e.id < :before
+    ORDER BY e.id DESC LIMIT :limit
     """
 )
+# What there is now, less what came since: the first page reads no history.
 _BALANCE = text(
     """
-    SELECT coalesce(sum(amount), 0) FROM ledger_entries
-    WHERE account_id = :account_id AND book IN ('available', 'held') AND (:before = 0 OR id < :before)
+    SELECT (SELECT coalesce(sum(remaining), 0) FROM grants WHERE account_id = :account_id AND remaining > 0)
+         + (SELECT coalesce(sum(amount), 0) FROM holds WHERE account_id = :account_id AND state = 'open')
+         - (SELECT coalesce(sum(amount), 0) FROM ledger_entries
+            WHERE account_id = :account_id AND book IN ('available', 'held') AND id >= :before)
     """
 )
+_NEWEST = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +62,49 @@ async def list_ledger(
     """A page of the ledger of the asker's account. Raises `InvalidField`."""
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidField(f"limit is from 1 to {MAX_PAGE}, not {limit}.", param="limit")
-    asked = {"account_id": principal.account_id, "before": before}
+    start = before if 0 < before < _NEWEST else _NEWEST
     async with studio.db.reading() as session:
-        rows = (await session.execute(_PAGE, {**asked, "limit": limit + 1})).all()
+        # One snapshot for the entries and for what they add up to.
+        await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        asked = {"account_id": principal.account_id, "before": start}
         balance = int((await session.execute(_BALANCE, asked)).scalar_one())
-    lines = []
-    for row in rows[:limit]:
-        amount = int(row.amount)
-        lines.append(
-            LedgerLine(
-                id=int(row.id),
-                at=row.at,
-                amount=amount,
-                balance=balance,
-                reason=row.reason,
-                job_id=row.job_id,
-            )
-        )
-        balance -= amount
-    return LedgerLines(items=tuple(lines), has_more=len(rows) > limit)
+        lines = await _lines(session, principal.account_id, start, balance, limit + 1)
+    return LedgerLines(items=tuple(lines[:limit]), has_more=len(lines) > limit)
+
+
+async def _lines(
+    session: AsyncSession, account_id: str, before: int, balance: int, limit: int
+) -> list[LedgerLine]:
+    """The newest `limit` lines before an entry.
+
+    A hold and its release move credits between two books of the same owner: they add up to 0 and are left out. All
+    lines of a transaction lie together, because the account's lock orders them.
+    """
+    lines: list[LedgerLine] = []
+    while len(lines) < limit:
+        asked = {"account_id": account_id, "before": before, "limit": CHUNK}
+        rows = (await session.execute(_OLDER, asked)).all()
+        groups = [tuple(group) for _, group in groupby(rows, key=lambda row: row.transaction_id)]
+        if len(rows) == CHUNK:
+            groups.pop()  # may go on in the next chunk
+        for group in groups:
+            line = _line(group, balance)
+            balance -= line.amount
+            before = line.id
+            if line.amount:
+                lines.append(line)
+        if len(rows) < CHUNK:
+            break
+    return lines[:limit]
+
+
+def _line(entries: Sequence[Row[tuple[object, ...]]], balance: int) -> LedgerLine:
+    last = entries[-1]
+    return LedgerLine(
+        id=last.id,
+        at=last.created_at,
+        amount=sum(entry.amount for entry in entries),
+        balance=balance,
+        reason=last.reason,
+        job_id=last.job_id,
+    )

@@ -11,6 +11,7 @@ from backend.db.models import User
 from backend.db.repositories import people
 from backend.domain.errors import InvalidField, NotSignedIn
 from backend.services.open_session import SignedIn, open_session
+from backend.services.renew_credits import vouch
 from backend.services.send_letter import Purpose, send_reset
 from backend.studio import Studio
 
@@ -38,14 +39,17 @@ async def reset_password(studio: Studio, *, token: str, password: str, user_agen
             if is_plausible(token)
             else None
         )
-        user = await session.get(User, taken.user_id, with_for_update=True) if taken else None
+        # The key is left alone: whoever holds the account's lock may write rows that refer to this person.
+        user = await session.get(User, taken.user_id, with_for_update={"key_share": True}) if taken else None
         if taken is None or user is None or user.email != taken.email or user.suspended_at is not None:
             raise InvalidField("This link was used or has ended. Ask for a new one.", param="token")
         user.password_hash = password_hash
         user.session_epoch += 1
         if user.email_confirmed_at is None:
             user.email_confirmed_at = (await session.execute(select(func.now()))).scalar_one()
-        return await open_session(session, user, user_agent=user_agent)
+        opened = await open_session(session, user, user_agent=user_agent)
+        await vouch(session, opened.account_id)
+        return opened
 
 
 async def set_password(

@@ -5,6 +5,7 @@ from backend.auth.passwords import hash_password, needs_rehash, verify_password
 from backend.db.models import User
 from backend.db.repositories import people
 from backend.domain.errors import InvalidField, NotAllowed
+from backend.services.note_network import note_network
 from backend.services.open_session import SignedIn, open_session
 from backend.services.send_letter import send_confirmation
 from backend.studio import Studio
@@ -40,9 +41,12 @@ async def sign_in(
         raise NotAllowed("Confirm your address first: a new letter with a link is on its way.", param="email")
     stronger = await hash_password(password) if needs_rehash(user.password_hash) else None
     async with studio.db.transaction() as session:
-        current = await session.get(User, user.id, with_for_update=True)
+        # The key is left alone: whoever holds the account's lock may write rows that refer to this person.
+        current = await session.get(User, user.id, with_for_update={"key_share": True})
         if current is None or current.password_hash != user.password_hash:
             raise InvalidField(WRONG, param="password")
         if stronger is not None:
             current.password_hash = stronger
-        return await open_session(session, current, user_agent=user_agent)
+        opened = await open_session(session, current, user_agent=user_agent)
+        await note_network(studio, session, opened.account_id, address)
+        return opened

@@ -8,7 +8,9 @@ from backend.auth.principal import Role
 from backend.db.models import User
 from backend.db.repositories import people
 from backend.domain.errors import Conflict, InvalidField, NotAllowed
+from backend.domain.monthly import Origin
 from backend.services.create_user import add_user, check_email
+from backend.services.note_network import network_of
 from backend.services.open_session import SignedIn, open_session
 from backend.services.send_letter import Purpose, send_already_there, send_confirmation
 from backend.settings import SignupMode
@@ -31,7 +33,7 @@ async def sign_up(
     address: str = "",
     user_agent: str = "",
 ) -> SignedUp:
-    """A new account in the free tier, or in the one that the invitation names.
+    """A new account in the free tier, or in the one that the invitation names. `address`: the network's, of who asks.
 
     With SMTP the address is confirmed by letter first, unless the invitation went to exactly that address;
     and whether it has an account already is told to its owner alone. Raises `NotAllowed` (closed),
@@ -72,6 +74,10 @@ async def sign_up(
                 role=Role.CREATOR,
                 name="",
                 confirmed=confirmed,
+                origin=Origin.INVITATION if invitation.strip() else Origin.SELF,
+                # Without mail nobody answers for an address that its owner typed; an invitation does.
+                vouched=confirmed and bool(invitation.strip()),
+                network=network_of(studio, address),
             )
             if confirmed:
                 user = await session.get_one(User, created.id)

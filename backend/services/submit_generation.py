@@ -3,7 +3,7 @@
 import json
 from datetime import timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,6 +22,7 @@ from backend.ids import IdPrefix, new_id, new_trace_id
 from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
 from backend.services.get_generation import get_generation
 from backend.services.job_view import JobView
+from backend.services.renew_credits import renew_credits
 from backend.studio import Studio
 from moderation.policy import default_policy
 from moderation.prompt_rules import judge_texts
@@ -57,7 +58,7 @@ async def submit_generation(
     resolved = resolve(request, tier)
     input_verdict = _screen_text(resolved)
     job_id = new_id(IdPrefix.VIDEO)
-    payload = {
+    payload: dict[str, object] = {
         "account_id": principal.account_id,
         "user_id": principal.user_id,
         "api_key_id": principal.api_key_id,
@@ -83,9 +84,12 @@ async def submit_generation(
         "retried": retried,
         "queue_limit": tier.queue_limit,
         "daily_jobs": tier.daily_jobs,
+        "month_looked_at": False,
     }
-    async with studio.db.transaction() as session:
-        row = (await session.execute(_SUBMIT, {"p": json.dumps(payload)})).one()
+    row = await _store(studio, payload)
+    if row.outcome == "month_due":
+        await renew_credits(studio, principal.account_id)
+        row = await _store(studio, payload | {"month_looked_at": True})
     match row.outcome:
         case "created" | "repeated":
             await studio.wakeups.account_changed(principal.account_id, row.job_id)
@@ -109,6 +113,11 @@ async def submit_generation(
             )
         case other:
             raise RuntimeError(f"submit_generation_v1 answered {other!r}")
+
+
+async def _store(studio: Studio, payload: dict[str, object]) -> Row[tuple[str, str, int]]:
+    async with studio.db.transaction() as session:
+        return (await session.execute(_SUBMIT, {"p": json.dumps(payload)})).one()
 
 
 def _screen_text(resolved: ResolvedRequest) -> str:

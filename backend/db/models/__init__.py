@@ -1,6 +1,14 @@
 """Every table, so that migrations and metadata see them all."""
 
-from backend.db.models.accounts import Account, ApiKey, Membership, OneTimeToken, SignInSession, User
+from backend.db.models.accounts import (
+    Account,
+    ApiKey,
+    Membership,
+    NetworkShare,
+    OneTimeToken,
+    SignInSession,
+    User,
+)
 from backend.db.models.artifacts import Artifact, Upload
 from backend.db.models.fleet import LeaderTerm, Worker
 from backend.db.models.jobs import Attempt, Feedback, IdempotencyKey, Job
@@ -24,6 +32,7 @@ __all__ = [
     "LeaderTerm",
     "LedgerEntry",
     "Membership",
+    "NetworkShare",
     "OneTimeToken",
     "OutboxRow",
     "ReviewCase",

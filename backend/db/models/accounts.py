@@ -1,6 +1,6 @@
 """People, the accounts that own everything, and the ways in: sessions, keys, one-time links."""
 
-from sqlalchemy import ARRAY, Index, Text
+from sqlalchemy import ARRAY, DateTime, Index, Text
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
@@ -26,15 +26,55 @@ class User(SQLModel, table=True):
 
 
 class Account(SQLModel, table=True):
-    """A person's or a team's account: owns jobs, credits, keys, and its place in the queue."""
+    """A person's or a team's account: owns jobs, credits, keys, and its place in the queue.
+
+    Its row's lock orders all that is written to its ledger. `credited_month` ("2026-05") is the last month whose
+    credits were given, or withheld for the reason in `withheld`; a new account counts as done for its month, so
+    whoever makes one gives them. `origin`: self, invitation, operator; `vouched_at`: since when somebody (the
+    letter's answer, an invitation, the operator, a payment) stands for it. `network` is a keyed hash, kept for a
+    while. An operator's choice of tier is `tier_pinned`: payments don't change it.
+    """
 
     __tablename__ = "accounts"
+    __table_args__ = (
+        Index("accounts_month", "credited_month", "id"),
+        Index("accounts_network_age", "network_seen_at", postgresql_where=sql("network IS NOT NULL")),
+    )
 
     id: str = c.id_column()
     kind: str = c.text(default="person")
     name: str = c.text(default="")
     tier: str = c.reference("tiers.name")
+    tier_pinned: bool = Field(default=False, nullable=False, sa_column_kwargs={"server_default": "false"})
+    origin: str = c.text(default="self")
+    vouched_at: Moment | None = c.optional_moment()
+    credited_month: str = Field(
+        default=None,
+        sa_type=Text,
+        nullable=False,
+        sa_column_kwargs={"server_default": sql("to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')")},
+    )
+    withheld: str = c.text(default="")
+    network: str | None = c.optional_text()
+    network_seen_at: Moment | None = c.optional_moment()
     created_at: Moment = c.created_at()
+
+
+class NetworkShare(SQLModel, table=True):
+    """An account that got a month's credits in a tier that limits them by network. `network` is a keyed hash."""
+
+    __tablename__ = "network_shares"
+
+    network: str = Field(primary_key=True, sa_type=Text)
+    month: str = Field(primary_key=True, sa_type=Text)
+    account_id: str = Field(primary_key=True, foreign_key="accounts.id", sa_type=Text)
+    created_at: Moment = Field(
+        default=None,
+        sa_type=DateTime(timezone=True),
+        nullable=False,
+        index=True,
+        sa_column_kwargs={"server_default": sql("now()")},
+    )
 
 
 class Membership(SQLModel, table=True):

@@ -9,12 +9,17 @@ from backend.db.models.columns import Moment
 
 
 class Grant(SQLModel, table=True):
-    """Credits given to an account. `remaining` is what is neither held, spent nor expired."""
+    """Credits given to an account. The fields are those of `domain.credits.GrantState`."""
 
     __tablename__ = "grants"
     __table_args__ = (
         CheckConstraint("amount > 0", name="grants_amount_positive"),
         CheckConstraint("remaining >= 0 AND remaining <= amount", name="grants_remaining_bounded"),
+        CheckConstraint("expired >= 0 AND expired <= amount", name="grants_expired_bounded"),
+        CheckConstraint("reversed >= 0 AND reversed <= amount", name="grants_reversed_bounded"),
+        CheckConstraint("owed >= 0 AND owed <= reversed", name="grants_owed_bounded"),
+        Index("grants_of_account", "account_id", "id"),
+        Index("grants_owing", "account_id", postgresql_where=sql("owed > 0")),
         Index("grants_usable", "account_id", "expires_at", "id", postgresql_where=sql("remaining > 0")),
         Index(
             "grants_expiring", "expires_at", postgresql_where=sql("remaining > 0 AND expires_at IS NOT NULL")
@@ -26,11 +31,15 @@ class Grant(SQLModel, table=True):
     source: str = c.text()
     amount: int
     remaining: int
+    expired: int = c.number()
+    reversed: int = c.number()
+    owed: int = c.number()
     reason: str = c.text(default="")
     created_by: str | None = c.optional_reference("users.id")
     external_ref: str | None = c.optional_text(unique=True)
     created_at: Moment = c.created_at()
     expires_at: Moment | None = c.optional_moment()
+    extended: bool = Field(default=False, nullable=False, sa_column_kwargs={"server_default": "false"})
 
 
 class Hold(SQLModel, table=True):
@@ -65,7 +74,11 @@ class HoldDraw(SQLModel, table=True):
 
 
 class LedgerEntry(SQLModel, table=True):
-    """One line of a transaction; lines of one `transaction_id` sum to 0. Never updated, never deleted."""
+    """One line of a transaction; lines of one `transaction_id` sum to 0. Never updated, never deleted.
+
+    Written under the lock of the account's row: within an account `id` follows the order of commits, and the lines
+    of one transaction have no other's between them.
+    """
 
     __tablename__ = "ledger_entries"
     __table_args__ = (Index("ledger_entries_of_account", "account_id", sql("id DESC")),)

@@ -18,7 +18,10 @@ class TierRow(SQLModel, table=True):
     queue_limit: int
     daily_jobs: int
     monthly_grant: int
+    rollover_months: int
+    grants_per_network: int
     max_seconds: float
     max_pixels: int
     retention_s: float
+    checkpoint_retention_s: float
     submits_per_minute: int

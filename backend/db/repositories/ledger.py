@@ -1,25 +1,113 @@
-"""Grants, and the end of holds. The beginning of a hold is in `db/sql/submit_generation_v1.sql`."""
+"""Grants, holds and their entries as rows. `domain.credits` decides; the beginning of a hold is in
+`db/sql/submit_generation_v1.sql`.
 
-from collections.abc import Sequence
+Whatever changes an account's grants holds the lock of its row: job, attempt, account, hold, grants, in this order.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, text, update
+from sqlalchemy import ARRAY, BigInteger, Integer, Text, bindparam, func, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.models import Grant, Hold, HoldDraw, LedgerEntry
-from backend.domain.credits import (
-    RETURN_GRACE,
-    Draw,
-    Entry,
-    GrantSource,
-    HoldState,
-    entries_for_end,
-    entries_for_expiry,
-    entries_for_grant,
-    split,
-)
+from backend.db.models import Grant, Hold, HoldDraw
+from backend.domain import credits
+from backend.domain.credits import Change, Draw, Entry, GrantSource, GrantState, HoldState
 from backend.ids import IdPrefix, new_id
+
+_OF_JOB = text(
+    "SELECT a.id FROM holds h JOIN accounts a ON a.id = h.account_id WHERE h.job_id = :job_id"
+    " FOR NO KEY UPDATE OF a"
+)
+_SAVE = text(
+    "UPDATE grants SET remaining = :remaining, expired = :expired, reversed = :reversed, owed = :owed,"
+    " expires_at = :expires_at, extended = :extended WHERE id = :grant_id"
+)
+_WRITE = text(
+    """
+    INSERT INTO ledger_entries (transaction_id, account_id, book, amount, grant_id, hold_id, reason)
+    SELECT line.transaction_id, line.account_id, line.book, line.amount, line.grant_id, :hold_id, line.reason
+    FROM unnest(:transaction_ids, :account_ids, :books, :amounts, :grant_ids, :reasons)
+      WITH ORDINALITY AS line(transaction_id, account_id, book, amount, grant_id, reason, position)
+    ORDER BY line.position
+    """
+).bindparams(
+    bindparam("transaction_ids", type_=ARRAY(Text)),
+    bindparam("account_ids", type_=ARRAY(Text)),
+    bindparam("books", type_=ARRAY(Text)),
+    bindparam("amounts", type_=ARRAY(BigInteger)),
+    bindparam("grant_ids", type_=ARRAY(Text)),
+    bindparam("reasons", type_=ARRAY(Text)),
+    bindparam("hold_id", type_=Text),
+)
+_ENDED = text(
+    """
+    SELECT g.id, g.account_id, g.amount, g.remaining, g.expired, g.expires_at
+    FROM grants g JOIN accounts a ON a.id = g.account_id
+    WHERE g.remaining > 0 AND g.expires_at <= clock_timestamp() AND (:of = '' OR g.account_id = :of)
+    ORDER BY g.expires_at LIMIT :limit
+    FOR NO KEY UPDATE OF a, g SKIP LOCKED
+    """
+)
+_EXPIRE = text(
+    "UPDATE grants SET remaining = 0, expired = expired + remaining WHERE id = ANY(:ids)"
+).bindparams(bindparam("ids", type_=ARRAY(Text)))
+_BALANCE = text(
+    """
+    SELECT coalesce(sum(remaining) FILTER (WHERE expires_at IS NULL OR expires_at > now()), 0),
+           (SELECT coalesce(sum(amount), 0) FROM holds WHERE account_id = :account_id AND state = 'open'),
+           (SELECT coalesce(sum(owed), 0) FROM grants WHERE account_id = :account_id AND owed > 0)
+    FROM grants WHERE account_id = :account_id AND remaining > 0
+    """
+)
+
+
+_DUE = text(
+    """
+    SELECT a.credited_month < to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')
+           OR EXISTS (SELECT 1 FROM grants g
+                      WHERE g.account_id = a.id AND g.remaining > 0 AND g.expires_at <= now())
+    FROM accounts a WHERE a.id = :account_id
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewGrant:
+    """A grant to be given. `external_ref` makes one from outside, or of a month, happen once (unique)."""
+
+    account_id: str
+    source: GrantSource
+    amount: int
+    expires_at: datetime | None
+    reason: str = ""
+    created_by: str | None = None
+    external_ref: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """An entry with the transaction that it belongs to."""
+
+    transaction_id: str
+    account_id: str
+    entry: Entry
+    reason: str
+
+
+async def lock_account(session: AsyncSession, account_id: str) -> datetime:
+    """Wait for the lock that orders an account's ledger; gives the database's time from then on."""
+    await session.execute(text("SELECT 1 FROM accounts WHERE id = :id FOR NO KEY UPDATE"), {"id": account_id})
+    return await now_of(session)
+
+
+async def now_of(session: AsyncSession) -> datetime:
+    """The database's clock, now and not when the transaction began."""
+    moment = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    assert isinstance(moment, datetime)
+    return moment
 
 
 async def add_grant(
@@ -33,22 +121,63 @@ async def add_grant(
     created_by: str | None = None,
     external_ref: str | None = None,
 ) -> Grant:
-    """Give credits. `external_ref` makes a grant from outside happen once (unique)."""
-    grant = Grant(
-        id=new_id(IdPrefix.GRANT),
+    """Give credits. Raises `IntegrityError` where `external_ref` was given before."""
+    await lock_account(session, account_id)
+    new = NewGrant(
         account_id=account_id,
-        source=source.value,
+        source=source,
         amount=amount,
-        remaining=amount,
+        expires_at=expires_at,
         reason=reason,
         created_by=created_by,
         external_ref=external_ref,
-        expires_at=expires_at,
     )
+    grant = _row(new)
     session.add(grant)
     await session.flush()
-    _write(session, account_id, entries_for_grant(grant.id, amount), reason=f"grant:{source.value}")
+    await _write(session, _issued([grant]))
     return grant
+
+
+async def add_grants(session: AsyncSession, grants: Sequence[NewGrant]) -> int:
+    """Give many at once, to accounts that the caller has locked; returns how many.
+
+    Those whose `external_ref` was given before are left out.
+    """
+    rows = [_row(new) for new in grants]
+    if not rows:
+        return 0
+    given = set(
+        (
+            await session.execute(
+                text(
+                    """
+                    INSERT INTO grants (id, account_id, source, amount, remaining, reason, external_ref, expires_at)
+                    SELECT * FROM unnest(:ids, :accounts, :sources, :amounts, :amounts, :reasons, :refs, :ends)
+                    ON CONFLICT (external_ref) DO NOTHING RETURNING id
+                    """
+                ).bindparams(
+                    *(
+                        bindparam(name, type_=ARRAY(Text))
+                        for name in ("ids", "accounts", "sources", "reasons", "refs")
+                    ),
+                    bindparam("amounts", type_=ARRAY(Integer)),
+                    bindparam("ends", type_=ARRAY(Grant.__table__.c.expires_at.type)),  # type: ignore[attr-defined]  # SQLModel's table
+                ),
+                {
+                    "ids": [row.id for row in rows],
+                    "accounts": [row.account_id for row in rows],
+                    "sources": [row.source for row in rows],
+                    "amounts": [row.amount for row in rows],
+                    "reasons": [row.reason for row in rows],
+                    "refs": [row.external_ref for row in rows],
+                    "ends": [row.expires_at for row in rows],
+                },
+            )
+        ).scalars()
+    )
+    await _write(session, _issued([row for row in rows if row.id in given]))
+    return len(given)
 
 
 async def end_hold(session: AsyncSession, job_id: str, *, charge: int, reason: str) -> bool:
@@ -56,6 +185,8 @@ async def end_hold(session: AsyncSession, job_id: str, *, charge: int, reason: s
 
     What goes back to a grant that expired meanwhile stays usable for `RETURN_GRACE`.
     """
+    if (await session.execute(_OF_JOB, {"job_id": job_id})).one_or_none() is None:
+        return False
     ended = (
         await session.execute(
             update(Hold)
@@ -65,81 +196,154 @@ async def end_hold(session: AsyncSession, job_id: str, *, charge: int, reason: s
                 charged=charge,
                 ended_at=func.clock_timestamp(),
             )
-            .returning(col(Hold.id), col(Hold.account_id))
+            .returning(col(Hold.id), col(Hold.account_id), col(Hold.ended_at))
             .execution_options(synchronize_session=False)
         )
     ).one_or_none()
     if ended is None:
         return False
-    hold_id, account_id = ended
-    rows = await session.exec(
-        select(HoldDraw).where(HoldDraw.hold_id == hold_id).order_by(col(HoldDraw.position))
-    )
-    spent, back = split([Draw(grant_id=row.grant_id, amount=row.amount) for row in rows], charge)
-    for part in sorted(back, key=lambda d: d.grant_id):
-        await session.execute(
-            text(
-                "UPDATE grants SET remaining = remaining + :part, expires_at = CASE WHEN expires_at <= now()"
-                " THEN now() + make_interval(secs => :grace_s) ELSE expires_at END WHERE id = :id"
-            ),
-            {"part": part.amount, "grace_s": RETURN_GRACE.total_seconds(), "id": part.grant_id},
+    hold_id, account_id, now = ended
+    drawn = (
+        await session.exec(
+            select(HoldDraw, Grant)
+            .join(Grant, col(Grant.id) == col(HoldDraw.grant_id))
+            .where(HoldDraw.hold_id == hold_id)
+            .order_by(col(HoldDraw.position))
+            .execution_options(populate_existing=True)
         )
-    _write(session, account_id, entries_for_end(spent, back), reason=reason, hold_id=hold_id)
-    await session.flush()
+    ).all()
+    grants = {grant.id: state_of(grant) for _, grant in drawn}
+    draws = [Draw(grant_id=row.grant_id, amount=row.amount) for row, _ in drawn]
+    change = credits.end_hold(grants, draws, charge, now=now)
+    await apply(session, account_id, change, reason=reason, hold_id=hold_id)
     return True
 
 
-async def expire_grants(session: AsyncSession, *, limit: int = 500) -> int:
-    """Write off what is left of grants that ended; returns how many grants."""
-    grants = (
-        await session.exec(
-            select(Grant)
-            .where(Grant.remaining > 0, col(Grant.expires_at) <= func.now())
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+async def expire_grants(session: AsyncSession, *, account_id: str = "", limit: int = 1_000) -> int:
+    """Write off what is left of grants that ended (of one account, or of any); returns how many grants.
+
+    Accounts that are busy just now are left for the next time.
+    """
+    found = (await session.execute(_ENDED, {"of": account_id, "limit": limit})).all()
+    if not found:
+        return 0
+    now = await now_of(session)
+    lines = []
+    for row in found:
+        grant = GrantState(
+            grant_id=row.id,
+            amount=row.amount,
+            remaining=row.remaining,
+            expired=row.expired,
+            expires_at=row.expires_at,
         )
-    ).all()
-    for grant in grants:
-        _write(session, grant.account_id, entries_for_expiry(grant.id, grant.remaining), reason="expired")
-        grant.remaining = 0
-        session.add(grant)
-    await session.flush()
-    return len(grants)
+        transaction_id = new_id(IdPrefix.LEDGER_ENTRY)
+        lines += [
+            Line(transaction_id=transaction_id, account_id=row.account_id, entry=entry, reason="expired")
+            for entry in credits.expire(grant, now=now).entries
+        ]
+    await session.execute(_EXPIRE, {"ids": [row.id for row in found]})
+    await _write(session, lines)
+    return len(found)
+
+
+async def apply(
+    session: AsyncSession, account_id: str, change: Change, *, reason: str, hold_id: str | None = None
+) -> None:
+    """Save what the domain decided for grants of one account that the caller has locked."""
+    for grant in change.grants:
+        await session.execute(
+            _SAVE,
+            {
+                "grant_id": grant.grant_id,
+                "remaining": grant.remaining,
+                "expired": grant.expired,
+                "reversed": grant.reversed,
+                "owed": grant.owed,
+                "expires_at": grant.expires_at,
+                "extended": grant.extended,
+            },
+        )
+    transaction_id = new_id(IdPrefix.LEDGER_ENTRY)
+    await _write(
+        session,
+        [
+            Line(transaction_id=transaction_id, account_id=account_id, entry=entry, reason=reason)
+            for entry in change.entries
+        ],
+        hold_id=hold_id,
+    )
+
+
+async def renewal_due(session: AsyncSession, account_id: str) -> bool:
+    """Whether an account has a month to settle or an ended grant to write off."""
+    return bool((await session.execute(_DUE, {"account_id": account_id})).scalar_one_or_none())
 
 
 async def balance(session: AsyncSession, account_id: str) -> tuple[int, int]:
     """(available, held) credits of an account, now."""
-    row = (
-        await session.execute(
-            text(
-                "SELECT (SELECT coalesce(sum(remaining), 0) FROM grants WHERE account_id = :account_id"
-                " AND remaining > 0 AND (expires_at IS NULL OR expires_at > now())),"
-                " (SELECT coalesce(sum(amount), 0) FROM holds WHERE account_id = :account_id AND state = 'open')"
-            ),
-            {"account_id": account_id},
-        )
-    ).one()
-    return int(row[0]), int(row[1])
+    available, held, _owed = await balance_with_debt(session, account_id)
+    return available, held
 
 
-def _write(
-    session: AsyncSession,
-    account_id: str,
-    entries: Sequence[Entry],
-    *,
-    reason: str,
-    hold_id: str | None = None,
-) -> None:
-    transaction_id = new_id(IdPrefix.LEDGER_ENTRY)
-    session.add_all(
-        LedgerEntry(
-            transaction_id=transaction_id,
-            account_id=account_id,
-            book=entry.book.value,
-            amount=entry.amount,
-            grant_id=entry.grant_id,
-            hold_id=hold_id,
-            reason=reason,
-        )
-        for entry in entries
+async def balance_with_debt(session: AsyncSession, account_id: str) -> tuple[int, int, int]:
+    """(available, held, owed) credits of an account, now."""
+    row = (await session.execute(_BALANCE, {"account_id": account_id})).one()
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def state_of(grant: Grant) -> GrantState:
+    """A row as the domain's value."""
+    return GrantState(
+        grant_id=grant.id,
+        amount=grant.amount,
+        remaining=grant.remaining,
+        expires_at=grant.expires_at,
+        extended=grant.extended,
+        expired=grant.expired,
+        reversed=grant.reversed,
+        owed=grant.owed,
     )
+
+
+def _row(new: NewGrant) -> Grant:
+    return Grant(
+        id=new_id(IdPrefix.GRANT),
+        account_id=new.account_id,
+        source=new.source.value,
+        amount=new.amount,
+        remaining=new.amount,
+        reason=new.reason,
+        created_by=new.created_by,
+        external_ref=new.external_ref,
+        expires_at=new.expires_at,
+    )
+
+
+def _issued(grants: Iterable[Grant]) -> list[Line]:
+    return [
+        Line(
+            transaction_id=transaction_id,
+            account_id=grant.account_id,
+            entry=entry,
+            reason=f"grant:{grant.source}",
+        )
+        for grant in grants
+        for transaction_id in [new_id(IdPrefix.LEDGER_ENTRY)]
+        for entry in credits.issue(grant.id, grant.amount, expires_at=grant.expires_at).entries
+    ]
+
+
+async def _write(session: AsyncSession, lines: Sequence[Line], *, hold_id: str | None = None) -> None:
+    if not lines:
+        return
+    columns: Mapping[str, object] = {
+        "transaction_ids": [line.transaction_id for line in lines],
+        "account_ids": [line.account_id for line in lines],
+        "books": [line.entry.book.value for line in lines],
+        "amounts": [line.entry.amount for line in lines],
+        "grant_ids": [line.entry.grant_id for line in lines],
+        "reasons": [line.reason for line in lines],
+        "hold_id": hold_id,
+    }
+    await session.execute(_WRITE, columns)

@@ -1,12 +1,14 @@
 -- A submission in one round trip and one transaction: idempotency, limits, hold, job, outbox.
 -- The lock on the account's row makes one account's submissions follow one another, so that limits and balance
--- are exact; accounts do not wait for each other. A change of meaning gets a new name (…_v2), so that old and new
--- processes can run side by side.
+-- are exact; accounts do not wait for each other. It leaves the key alone: rows that refer to the account can be
+-- written meanwhile. A change of meaning gets a new name (…_v2), so that old and new processes can run side by side.
+-- Grants are drawn on as `domain.credits.draw` says.
 --
 -- p: account_id, user_id, api_key_id, job_id, hold_id, transaction_id, kind, parent_id, tier, recipe,
 --    recipe_revision, prompt, negative_prompt, seconds, spec, input_verdict, gpu_s, quoted, steps, trace_id,
---    idempotency_key, fingerprint, retried, queue_limit, daily_jobs
--- outcome: created | repeated | mismatch | queue_limit | daily_quota | insufficient_credits
+--    idempotency_key, fingerprint, retried, queue_limit, daily_jobs, month_looked_at
+-- outcome: created | repeated | mismatch | month_due | queue_limit | daily_quota | insufficient_credits
+-- month_due: this month's credits were neither given nor withheld yet; see to that and ask again.
 CREATE OR REPLACE FUNCTION submit_generation_v1(p jsonb)
 RETURNS TABLE (outcome text, job_id text, detail bigint)
 LANGUAGE plpgsql AS $$
@@ -21,8 +23,12 @@ DECLARE
     v_grants    text[] := '{}';
     v_parts     integer[] := '{}';
     v_consumer  text;
+    v_month     text;
+    v_now       timestamptz;
 BEGIN
-    PERFORM 1 FROM accounts WHERE id = v_account FOR UPDATE;
+    SELECT a.credited_month INTO v_month FROM accounts a WHERE a.id = v_account FOR NO KEY UPDATE;
+    -- Not now(): that is before the wait for the lock.
+    v_now := clock_timestamp();
 
     IF p->>'idempotency_key' IS NOT NULL THEN
         SELECT * INTO v_key FROM idempotency_keys k
@@ -38,12 +44,17 @@ BEGIN
     ELSIF (p->>'retried')::boolean THEN
         SELECT * INTO v_key FROM idempotency_keys k
             WHERE k.account_id = v_account AND k.fingerprint = p->>'fingerprint'
-              AND k.created_at > now() - interval '2 minutes'
+              AND k.created_at > v_now - interval '2 minutes'
             ORDER BY k.created_at DESC LIMIT 1;
         IF FOUND THEN
             RETURN QUERY SELECT 'repeated', v_key.job_id, 0::bigint;
             RETURN;
         END IF;
+    END IF;
+
+    IF v_month < to_char(v_now AT TIME ZONE 'UTC', 'YYYY-MM') AND NOT (p->>'month_looked_at')::boolean THEN
+        RETURN QUERY SELECT 'month_due', NULL::text, 0::bigint;
+        RETURN;
     END IF;
 
     SELECT count(*) INTO v_count FROM (
@@ -60,7 +71,7 @@ BEGIN
 
     SELECT count(*) INTO v_count FROM (
         SELECT 1 FROM jobs j
-        WHERE j.account_id = v_account AND j.created_at >= date_trunc('day', now(), 'UTC')
+        WHERE j.account_id = v_account AND j.created_at >= date_trunc('day', v_now, 'UTC')
         LIMIT (p->>'daily_jobs')::integer
     ) today;
     IF v_count >= (p->>'daily_jobs')::integer THEN
@@ -70,8 +81,8 @@ BEGIN
 
     FOR v_grant IN
         SELECT g.id, g.remaining FROM grants g
-        WHERE g.account_id = v_account AND g.remaining > 0 AND (g.expires_at IS NULL OR g.expires_at > now())
-        ORDER BY g.expires_at NULLS LAST, g.id
+        WHERE g.account_id = v_account AND g.remaining > 0 AND (g.expires_at IS NULL OR g.expires_at > v_now)
+        ORDER BY g.expires_at NULLS LAST, g.id COLLATE "C"
         FOR UPDATE
     LOOP
         EXIT WHEN v_missing = 0;
