@@ -94,6 +94,12 @@ credits_released = Counter(
     ("tier", "reason"),
     registry=REGISTRY,
 )
+ledger_disagreements = Gauge(
+    "zoetrope_ledger_disagreements", "What the last check of the ledger named", registry=REGISTRY
+)
+ledger_checked = Gauge(
+    "zoetrope_ledger_checked_timestamp_seconds", "When the last check of the ledger ended", registry=REGISTRY
+)
 verdicts = Counter(
     "zoetrope_moderation_verdicts_total",
     "Moderation verdicts",

@@ -15,6 +15,7 @@ from backend.settings import load_settings
 from backend.studio import Studio, open_studio
 from backend.wakeups import connect
 from jobs.answer import answer_questions
+from jobs.check_ledger import check_ledger_nightly
 from jobs.collect import Collector
 from jobs.control_steps import CONTROL_STEPS
 from jobs.dispatch import Dispatcher
@@ -89,6 +90,7 @@ async def lead_term(studio: Studio, term: Term, redis_url: str) -> None:
                 group.create_task(reap(studio, hearing))
                 group.create_task(reconcile(studio))
                 group.create_task(expire(studio))
+                group.create_task(check_ledger_nightly(studio))
     finally:
         for client in (uplinks, questions, queues):
             await client.aclose()

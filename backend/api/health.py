@@ -12,7 +12,9 @@ from sqlalchemy import text
 from backend import metrics
 from backend.api.client_address import is_loopback
 from backend.api.dependencies import StudioDep
+from backend.api.errors import AWAY
 from backend.domain.attempt import LEASE
+from backend.services.check_ledger import last_check
 from backend.studio import Studio
 
 router = APIRouter(include_in_schema=False)
@@ -57,7 +59,20 @@ async def prometheus(request: Request, studio: StudioDep) -> Response:
         allowed = hmac.compare_digest(sent.encode(), token.get_secret_value().encode())
     if not allowed:
         raise HTTPException(404)
+    await _show_ledger(studio)
     return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+
+async def _show_ledger(studio: Studio) -> None:
+    """The last check was made by another process: its result is read from the database."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            last = await last_check(studio)
+    except (*AWAY, TimeoutError):
+        return
+    if last is not None:
+        metrics.ledger_disagreements.set(last.disagreements)
+        metrics.ledger_checked.set(last.ended_at.timestamp())
 
 
 async def _answers(ping: Awaitable[None]) -> str:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from backend.cli import accounts, generate, simulate, studio, upkeep
+from backend.cli import accounts, generate, ledger, simulate, studio, upkeep
 from backend.domain.errors import ZoetropeError
 from backend.operator_errors import OperatorError
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 studio.register(app)
 upkeep.register(app)
 accounts.register(app)
+ledger.register(app)
 generate.register(app)
 simulate.register(app)
 

@@ -31,6 +31,7 @@ from backend.domain.credits import GrantSource
 from backend.ids import IdPrefix, new_id
 from backend.services.accept_heartbeat import accept_heartbeat
 from backend.services.accept_report import accept_report
+from backend.services.check_ledger import check_ledger
 from backend.services.dispatch_generation import Term, dispatch_generation
 from backend.services.generation_request import GenerationRequest
 from backend.services.job_view import JobView
@@ -259,3 +260,5 @@ async def ledger_is_sound(studio: Studio) -> None:
             " ('completed','failed','blocked','cancelled')) <> (h.state <> 'open')",
         }.items():
             assert (await session.execute(text(query))).all() == [], name
+    report = await check_ledger(studio)
+    assert report.named == ()

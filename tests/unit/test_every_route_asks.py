@@ -6,7 +6,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from backend.api import auth, health, media, models, objects, uploads, videos
+from backend.api import auth, health, media, models, objects, receipts, uploads, videos
 from backend.api.dependencies import asker
 
 OPEN = {
@@ -25,7 +25,7 @@ OPEN = {
 
 
 def routes() -> list[APIRoute]:
-    parts = (videos, models, uploads, media, auth, objects, health)
+    parts = (videos, receipts, models, uploads, media, auth, objects, health)
     return [route for part in parts for route in part.router.routes if isinstance(route, APIRoute)]
 
 

@@ -12,7 +12,7 @@ from backend.db.models.accounts import (
 from backend.db.models.artifacts import Artifact, Upload
 from backend.db.models.fleet import LeaderTerm, Worker
 from backend.db.models.jobs import Attempt, Feedback, IdempotencyKey, Job
-from backend.db.models.ledger import Grant, Hold, HoldDraw, LedgerEntry
+from backend.db.models.ledger import Grant, Hold, HoldDraw, LedgerCheck, LedgerEntry
 from backend.db.models.moderation import AuditEntry, ReviewCase, Verdict
 from backend.db.models.outbox import OutboxRow
 from backend.db.models.tiers import TierRow
@@ -30,6 +30,7 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "LeaderTerm",
+    "LedgerCheck",
     "LedgerEntry",
     "Membership",
     "NetworkShare",

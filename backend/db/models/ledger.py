@@ -50,6 +50,7 @@ class Hold(SQLModel, table=True):
         CheckConstraint("charged >= 0 AND charged <= amount", name="holds_charge_bounded"),
         CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="holds_end_once"),
         Index("holds_open", "account_id", postgresql_where=sql("state = 'open'")),
+        Index("holds_of_account", "account_id", "id"),
     )
 
     id: str = c.id_column()
@@ -92,3 +93,15 @@ class LedgerEntry(SQLModel, table=True):
     hold_id: str | None = c.optional_reference("holds.id", index=True)
     reason: str = c.text(default="")
     created_at: Moment = c.created_at()
+
+
+class LedgerCheck(SQLModel, table=True):
+    """One proof that ledger and jobs agree, or the disagreements that it named."""
+
+    __tablename__ = "ledger_checks"
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(), primary_key=True))
+    started_at: Moment = c.moment()
+    ended_at: Moment = c.moment()
+    disagreements: int
+    report: dict[str, object] = c.data()

@@ -20,6 +20,14 @@ def upgrade() -> None:
     sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name')
     )
+    op.create_table('ledger_checks',
+    sa.Column('id', sa.BigInteger(), sa.Identity(always=False), nullable=False),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('disagreements', sa.Integer(), nullable=False),
+    sa.Column('report', postgresql.JSONB(astext_type=sa.Text()), server_default='{}', nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
     op.create_table('outbox',
     sa.Column('id', sa.BigInteger(), sa.Identity(always=False), nullable=False),
     sa.Column('consumer', sa.Text(), nullable=False),
@@ -365,6 +373,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('job_id')
     )
+    op.create_index('holds_of_account', 'holds', ['account_id', 'id'], unique=False)
     op.create_index('holds_open', 'holds', ['account_id'], unique=False, postgresql_where=sa.text("state = 'open'"))
     op.create_table('idempotency_keys',
     sa.Column('account_id', sa.Text(), nullable=False),
@@ -474,6 +483,7 @@ def downgrade() -> None:
     op.drop_index('idempotency_keys_age', table_name='idempotency_keys')
     op.drop_table('idempotency_keys')
     op.drop_index('holds_open', table_name='holds', postgresql_where=sa.text("state = 'open'"))
+    op.drop_index('holds_of_account', table_name='holds')
     op.drop_table('holds')
     op.drop_table('feedback')
     op.drop_index(op.f('ix_attempts_job_id'), table_name='attempts')
@@ -525,5 +535,6 @@ def downgrade() -> None:
     op.drop_index('outbox_due', table_name='outbox', postgresql_where=sa.text('done_at IS NULL'))
     op.drop_index('outbox_done', table_name='outbox', postgresql_where=sa.text('done_at IS NOT NULL'))
     op.drop_table('outbox')
+    op.drop_table('ledger_checks')
     op.drop_table('leader_terms')
     # ### end Alembic commands ###
