@@ -60,12 +60,13 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """The loop's intervals and patience, in seconds."""
+    """The loop's intervals and patience, in seconds; how often a report is sent that nobody acknowledges."""
 
     heartbeat_s: float = 1.0
     heartbeat_gap_s: float = 0.1
     wishes_s: float = 1.0
     report_again_s: float = 2.0
+    report_sends: int = 900
     stopped_report_sends: int = 3
     register_again_s: float = 30.0
     checkpoint_patience_s: float = 60.0
@@ -121,11 +122,13 @@ class WorkerLoop:
         self._changed = asyncio.Event()
         self._wishes_due = asyncio.Event()
         self._settled = asyncio.Event()
+        self._reported = asyncio.Event()
         self._loading: str | None = None
         self._draining = False
         self._drain_wished = False
         self._seq = 0
         self._servable: tuple[str, ...] = ()
+        self._checkpoint_costs_s: dict[str, float] = {}
         self._look_for_weights()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sinks = Sinks(
@@ -159,7 +162,8 @@ class WorkerLoop:
         if order.attempt_id in self._runs or order.attempt_id in self._ended:
             log.info("order.repeated", job_id=order.job_id, attempt=order.attempt_id)
             return
-        if order.worker_id != self._worker_id or self._draining or len(self._runs) >= MOST_ATTEMPTS_HELD:
+        held = sum(run.report is None for run in self._runs.values())
+        if order.worker_id != self._worker_id or self._draining or held >= MOST_ATTEMPTS_HELD:
             # No heartbeat will name it, so the control plane finds another place for it.
             log.warning(
                 "order.not_taken", job_id=order.job_id, attempt=order.attempt_id, draining=self._draining
@@ -168,7 +172,7 @@ class WorkerLoop:
         for other in self._runs.values():
             if other.order.job_id == order.job_id and other.order.fence < order.fence:
                 other.ask(Interrupt.STOP)
-        run = AttemptRun(order, self._sinks)
+        run = AttemptRun(order, self._sinks, self._checkpoint_costs_s.get(order.recipe, 0.0))
         self._runs[order.attempt_id] = run
         log.info(
             "attempt.received",
@@ -233,6 +237,7 @@ class WorkerLoop:
             report = self._failed(run, FailureCause.ENGINE_ERROR, f"{type(error).__name__}: {error}"[:500])
         for chore in run.chores:
             chore.cancel()
+        self._checkpoint_costs_s[order.recipe] = run.checkpoint_cost_s
         if run.report is not None:
             return
         if report.outcome is not Outcome.STOPPED:
@@ -272,6 +277,7 @@ class WorkerLoop:
             decode_s=clip.decode_s,
             encode_s=encode_s,
             upload_s=upload_s,
+            checkpoint_s=run.checkpoint_s,
         )
         return self._report(run, Outcome.DONE).model_copy(
             update={
@@ -327,7 +333,12 @@ class WorkerLoop:
                 ConditioningImage(pixels=pixels, frame_index=frame_index, strength=conditioning.strength)
             )
         checkpoint = await self._fetch_checkpoint(run)
-        return RenderRequest(spec=spec, images=tuple(images), checkpoint=checkpoint)
+        return RenderRequest(
+            spec=spec,
+            images=tuple(images),
+            checkpoint=checkpoint,
+            saves_memory=run.order.saves_memory,
+        )
 
     async def _fetch_checkpoint(self, run: AttemptRun) -> Checkpoint | None:
         resume = run.order.resume
@@ -448,10 +459,11 @@ class WorkerLoop:
         return self._report(run, Outcome.FAILED, message).model_copy(update={"cause": cause})
 
     def _end(self, run: AttemptRun, report: Report) -> None:
+        """From here on the attempt is named in heartbeats, and so keeps its lease, until someone has its report."""
         run.report, run.phase = report, AttemptPhase.REPORTED
         run.report_due_at = 0.0
-        self._changed.set()
-        self._settled.set()
+        for event in (self._changed, self._settled, self._reported):
+            event.set()
 
     def _forget(self, attempt_id: str) -> None:
         self._runs.pop(attempt_id, None)
@@ -515,17 +527,24 @@ class WorkerLoop:
 
     async def _send_reports(self) -> None:
         while True:
-            now = time.monotonic()
+            self._reported.clear()
             for attempt_id, run in list(self._runs.items()):
-                if run.report is None or now < run.report_due_at:
-                    continue
-                if await self._uplink.send(run.report):
-                    run.report_sends += 1
-                run.report_due_at = time.monotonic() + self._pace.report_again_s
-                stopped = run.report.outcome is Outcome.STOPPED
-                if stopped and run.report_sends >= self._pace.stopped_report_sends:
-                    self._forget(attempt_id)
-            await asyncio.sleep(min(0.05, self._pace.report_again_s))
+                if run.report is not None and run.report_due_at <= time.monotonic():
+                    await self._send_report(attempt_id, run, run.report)
+            due_at = [run.report_due_at for run in self._runs.values() if run.report is not None]
+            await _set_within(self._reported, min(due_at) - time.monotonic() if due_at else None)
+
+    async def _send_report(self, attempt_id: str, run: AttemptRun, report: Report) -> None:
+        if await self._uplink.send(report):
+            run.report_sends += 1
+        run.report_due_at = time.monotonic() + self._pace.report_again_s
+        stopped = report.outcome is Outcome.STOPPED
+        if run.report_sends < (self._pace.stopped_report_sends if stopped else self._pace.report_sends):
+            return
+        if not stopped:
+            # A report that can't be taken must not hold a lease for ever: the reaper finds the one beside the clip.
+            log.error("report.never_acknowledged", job_id=run.order.job_id, attempt=attempt_id)
+        self._forget(attempt_id)
 
     async def _obey_wishes(self) -> None:
         while True:
@@ -627,7 +646,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def _set_within(event: asyncio.Event, timeout_s: float) -> None:
+async def _set_within(event: asyncio.Event, timeout_s: float | None) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             await event.wait()

@@ -9,13 +9,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from backend.contracts import Heartbeat, Mailbox, Report, Wishes
+from backend.contracts.bell import listen
 from backend.contracts.wire import UPLINK_FIELD, UPLINK_MAXLEN, WORKERS_KEY
 from backend.log import get_logger
 
 log = get_logger(__name__)
 
 CALL_TIMEOUT_S = 3.0
-RECONNECT_S = 0.5
 _CUT_OFF = (RedisError, OSError, TimeoutError)
 
 
@@ -72,18 +72,7 @@ class Uplink:
 
     async def listen(self, wake: Callable[[], None]) -> None:
         """Call `wake` whenever the wishes change, for ever; polling covers what is missed while cut off."""
-        while True:
-            try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-                    await channel.subscribe(self._mailbox.wishes)
-                    wake()
-                    while True:
-                        # A bounded wait, so that a connection that died silently is noticed.
-                        if await channel.get_message(timeout=5.0) is not None:
-                            wake()
-            except _CUT_OFF as error:
-                self._note(error)
-                await asyncio.sleep(RECONNECT_S)
+        await listen(self._redis, self._mailbox.wishes, wake)
 
     def _note(self, error: BaseException | None) -> bool:
         connected = error is None

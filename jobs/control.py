@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 
+from backend.contracts.arq_queue import open_queues, serve_queue
 from backend.db.listen import OutboxBell
 from backend.domain.events import Consumer
 from backend.ending import end_tasks
@@ -22,11 +23,10 @@ from jobs.dispatch import Dispatcher
 from jobs.expire import expire
 from jobs.hearing import Hearing
 from jobs.leader import lead
-from jobs.queues import CONTROL_QUEUE, open_queues
+from jobs.queues import CONTROL_QUEUE
 from jobs.reap import reap
 from jobs.reconcile import reconcile
 from jobs.relay_outbox import relay_outbox
-from jobs.steps_worker import serve_steps
 from jobs.take_step import step_function
 
 log = get_logger(__name__)
@@ -61,7 +61,7 @@ async def _serve(studio: Studio, redis_url: str) -> None:
         asyncio.create_task(lead(studio, work)),
         asyncio.create_task(relay_outbox(studio, queues)),
         asyncio.create_task(
-            serve_steps(redis_url, CONTROL_QUEUE, step_function(studio, CONTROL_STEPS), at_once=STEPS_AT_ONCE)
+            serve_queue(redis_url, CONTROL_QUEUE, step_function(studio, CONTROL_STEPS), at_once=STEPS_AT_ONCE)
         ),
     ]
     notify_ready()

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 
+from backend.contracts.arq_queue import serve_queue
 from backend.ending import end_tasks
 from backend.log import configure_logging, get_logger
 from backend.notify import notify_ready
@@ -14,7 +15,6 @@ from backend.settings import load_settings
 from backend.studio import Studio, open_studio
 from jobs.moderation_steps import moderation_steps
 from jobs.queues import MODERATION_QUEUE
-from jobs.steps_worker import serve_steps
 from jobs.take_step import step_function
 from moderation.classifier import Classifier
 from moderation.judge import judge_clip, judge_image
@@ -76,7 +76,7 @@ async def _serve(studio: Studio, redis_url: str) -> None:
     log.info("moderator.loaded", classifier=classifier.version, policy=policy.version)
     steps = moderation_steps(*make_judges(classifier, policy))
     serving = asyncio.create_task(
-        serve_steps(redis_url, MODERATION_QUEUE, step_function(studio, steps), at_once=STEPS_AT_ONCE)
+        serve_queue(redis_url, MODERATION_QUEUE, step_function(studio, steps), at_once=STEPS_AT_ONCE)
     )
     notify_ready()
     signalled = asyncio.create_task(ending.wait())

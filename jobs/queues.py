@@ -1,12 +1,9 @@
-"""arq as a thin transport: queue names, JSON instead of pickle, one way to hand something over."""
-
-import json
-from typing import Any
+"""The control plane's queues: their names, whom each serves, and what is handed over through them."""
 
 from arq.connections import ArqRedis
-from redis.asyncio import ConnectionPool
 
 from backend.contracts import Mailbox, Order
+from backend.contracts.arq_queue import enqueue
 from backend.contracts.wire import ORDER_FUNCTION
 from backend.db.outbox import TakenEvent
 from backend.domain.events import Consumer
@@ -25,45 +22,31 @@ QUEUE_OF: dict[Consumer, str] = {
 """Consumers that are served through arq. DISPATCH is the leader's own."""
 
 
-def to_json(value: dict[str, Any]) -> bytes:
-    """arq's envelope as JSON: a pickle from a queue would let whoever writes to it run code here."""
-    return json.dumps(value, default=str).encode()
-
-
-def from_json(data: bytes) -> dict[str, Any]:
-    """The inverse of `to_json`."""
-    value: dict[str, Any] = json.loads(data)
-    return value
-
-
-def open_queues(url: str) -> ArqRedis:
-    """A connection that can enqueue; its time-outs are short, since every caller comes back."""
-    pool = ConnectionPool.from_url(url, socket_connect_timeout=2.0, socket_timeout=10.0)
-    return ArqRedis(pool, job_serializer=to_json, job_deserializer=from_json)
-
-
 async def hand_over_step(queues: ArqRedis, event: TakenEvent) -> None:
     """Give a taken outbox event to the process that serves its consumer."""
-    await queues.enqueue_job(
+    message = {
+        "id": event.id,
+        "consumer": event.consumer,
+        "subject": event.subject,
+        "payload": event.payload,
+        "trace_id": event.trace_id,
+        "tries": event.tries,
+    }
+    await enqueue(
+        queues,
+        QUEUE_OF[event.consumer],
         STEP_FUNCTION,
-        {
-            "id": event.id,
-            "consumer": event.consumer,
-            "subject": event.subject,
-            "payload": event.payload,
-            "trace_id": event.trace_id,
-            "tries": event.tries,
-        },
-        _queue_name=QUEUE_OF[event.consumer],
-        _job_id=f"step:{event.id}:{event.tries}",
+        message,
+        job_id=f"step:{event.id}:{event.tries}",
     )
 
 
 async def send_order(queues: ArqRedis, order: Order) -> None:
     """Lay an order on its worker's own queue. Sent twice while it lies there, it lies there once."""
-    await queues.enqueue_job(
+    await enqueue(
+        queues,
+        Mailbox(order.worker_id).orders,
         ORDER_FUNCTION,
         order.model_dump(mode="json"),
-        _queue_name=Mailbox(order.worker_id).orders,
-        _job_id=order.attempt_id,
+        job_id=order.attempt_id,
     )

@@ -1,6 +1,7 @@
 """Takes due outbox rows and hands them over to arq. What arq loses is due again after `HIDDEN`."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 from arq.connections import ArqRedis
@@ -37,11 +38,8 @@ async def relay_outbox(studio: Studio, queues: ArqRedis) -> None:
 
 async def relay_once(studio: Studio, queues: ArqRedis) -> bool:
     """One round over all consumers; True when one of them had a full batch."""
-    full = False
-    for consumer in QUEUE_OF:
-        async with studio.db.transaction() as session:
-            events = await outbox.take(session, consumer, limit=BATCH, hidden=HIDDEN)
-        for event in events:
-            await hand_over_step(queues, event)
-        full = full or len(events) == BATCH
-    return full
+    async with studio.db.transaction() as session:
+        events = await outbox.take(session, *QUEUE_OF, limit=BATCH, hidden=HIDDEN)
+    for event in events:
+        await hand_over_step(queues, event)
+    return BATCH in Counter(event.consumer for event in events).values()

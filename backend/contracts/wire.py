@@ -1,13 +1,22 @@
-"""Names of a worker's Valkey keys, and parsing of what comes up from it."""
+"""Names of a worker's Valkey keys, arq's envelope as JSON, and parsing of what comes up from a worker."""
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from backend.contracts.heartbeat import Heartbeat
 from backend.contracts.message import PROTOCOL_VERSION
 from backend.contracts.report import Report
 
-__all__ = ["ORDER_FUNCTION", "PROTOCOL_VERSION", "WORKERS_KEY", "Mailbox", "parse_uplink"]
+__all__ = [
+    "ORDER_FUNCTION",
+    "PROTOCOL_VERSION",
+    "WORKERS_KEY",
+    "Mailbox",
+    "from_json",
+    "parse_uplink",
+    "to_json",
+]
 
 WORKERS_KEY = "zoetrope:workers"
 ORDER_FUNCTION = "run_order"
@@ -35,6 +44,17 @@ class Mailbox:
     def wishes(self) -> str:
         """String holding `Wishes`; a channel of the same name wakes the worker."""
         return f"zoetrope:worker:{self.worker_id}:wishes"
+
+
+def to_json(envelope: dict[str, Any]) -> bytes:
+    """arq's envelope as JSON: a pickle from a queue would let whoever writes to it run code here."""
+    return json.dumps(envelope, default=str).encode()
+
+
+def from_json(data: bytes) -> dict[str, Any]:
+    """The inverse of `to_json`."""
+    envelope: dict[str, Any] = json.loads(data)
+    return envelope
 
 
 def parse_uplink(raw: str | bytes) -> Heartbeat | Report:

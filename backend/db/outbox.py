@@ -21,13 +21,17 @@ _PUT = text(
 
 _TAKE = text(
     """
-    UPDATE outbox SET tries = tries + 1, available_at = now() + make_interval(secs => :hidden_s)
-    WHERE id IN (
-        SELECT id FROM outbox
-        WHERE consumer = :consumer AND done_at IS NULL AND available_at <= now()
-        ORDER BY available_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+    WITH due AS (
+        SELECT row.id FROM unnest(CAST(:consumers AS text[])) AS asked(consumer)
+        CROSS JOIN LATERAL (
+            SELECT id FROM outbox
+            WHERE consumer = asked.consumer AND done_at IS NULL AND available_at <= now()
+            ORDER BY available_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) AS row
     )
-    RETURNING id, consumer, subject, payload, trace_id, tries
+    UPDATE outbox SET tries = tries + 1, available_at = now() + make_interval(secs => :hidden_s)
+    FROM due WHERE outbox.id = due.id
+    RETURNING outbox.id, consumer, subject, payload, trace_id, tries
     """
 )
 
@@ -64,11 +68,16 @@ async def put(session: AsyncSession, events: Sequence[OutboxEvent], *, trace_id:
 
 
 async def take(
-    session: AsyncSession, consumer: Consumer, *, limit: int, hidden: timedelta
+    session: AsyncSession, *consumers: Consumer, limit: int, hidden: timedelta
 ) -> list[TakenEvent]:
-    """Take due rows of one consumer; nobody else sees them for `hidden`."""
+    """Take due rows, at most `limit` of each of these consumers; nobody else sees them for `hidden`."""
     rows = await session.execute(
-        _TAKE, {"consumer": consumer, "limit": limit, "hidden_s": hidden.total_seconds()}
+        _TAKE,
+        {
+            "consumers": [consumer.value for consumer in consumers],
+            "limit": limit,
+            "hidden_s": hidden.total_seconds(),
+        },
     )
     return sorted(
         (

@@ -37,7 +37,7 @@ OPEN_TO_WORKERS = (
 OWNERS = {
     "boto3": ("backend.storage.s3",),
     "botocore": ("backend.storage.s3",),
-    "arq": ("jobs", "gpu_worker"),
+    "arq": ("jobs", "gpu_worker", "backend.contracts.arq_queue"),
     "diffusers": ("gpu_worker",),
     "torch": ("gpu_worker", "moderation.clip_classifier", "moderation.torch_shim", "moderation.mini_clip"),
     "transformers": ("gpu_worker",),

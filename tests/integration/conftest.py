@@ -11,6 +11,9 @@ from backend.settings import Settings
 from backend.storage import open_storage
 from backend.studio import Studio
 from backend.wakeups import Wakeups, connect
+from tests.integration.worker_rig import control, server, valkey_process
+
+__all__ = ["control", "server", "studio", "valkey_process"]
 
 
 @pytest.fixture

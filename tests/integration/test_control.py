@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from backend.contracts import Heartbeat, Mailbox, Order, Outcome, Report, Wish, Wishes
-from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY
+from backend.contracts.arq_queue import open_queues
+from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY, from_json
 from backend.db import outbox
 from backend.db.engine import Database
 from backend.db.models import Job, OutboxRow
@@ -26,7 +27,7 @@ from backend.studio import Studio
 from backend.wakeups import Wakeups, connect
 from jobs.control import lead_term
 from jobs.leader import lead
-from jobs.queues import CONTROL_QUEUE, from_json, open_queues
+from jobs.queues import CONTROL_QUEUE
 from jobs.reconcile import reconcile_once
 from jobs.relay_outbox import relay_once
 from jobs.take_step import run_step

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 
 import av
 import numpy as np
@@ -24,8 +24,6 @@ from tests.integration.worker_rig import (
     worker_in_process,
 )
 
-WORKER = "w3"
-
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
@@ -35,29 +33,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 @pytest.fixture
 def recipes(recipe: Recipe) -> Mapping[str, Recipe]:
     return {recipe.name: recipe}
-
-
-@pytest.fixture(scope="module")
-def valkey_process() -> Iterator[ValkeyProcess]:
-    valkey = ValkeyProcess()
-    valkey.start()
-    yield valkey
-    valkey.destroy()
-
-
-@pytest.fixture
-async def control(valkey_process: ValkeyProcess) -> AsyncIterator[ControlPlane]:
-    plane = ControlPlane(valkey_process.url, WORKER)
-    await plane._redis.flushall()
-    yield plane
-    await plane.close()
-
-
-@pytest.fixture
-def server() -> Iterator[ObjectServer]:
-    objects = ObjectServer()
-    yield objects
-    objects.close()
 
 
 async def test_a_preempted_and_conditioned_clip_equals_the_undisturbed_one(
@@ -73,11 +48,11 @@ async def test_a_preempted_and_conditioned_clip_equals_the_undisturbed_one(
     image = Conditioning(
         image=server.signed("image"), sha256=hashlib.sha256(picture.getvalue()).hexdigest(), frame_index=-1
     )
-    common = {"worker_id": WORKER, "recipe": recipe, "steps": 30, "num_frames": 9, "conditioning": (image,)}
+    common = {"recipe": recipe, "steps": 30, "num_frames": 9, "conditioning": (image,)}
     whole = make_order(server, "whole", **common)
     first = make_order(server, "first", job="cut", **common)
     engine = DiffusersEngine(Device.CPU)
-    async with worker_in_process(valkey_process.url, server, engine, WORKER, recipes=recipes) as loop:
+    async with worker_in_process(valkey_process.url, server, engine, recipes=recipes) as loop:
         await loop.warm_up(recipe.name)
         await control.order(first)
         await control.until(lambda: control.at_step(first, 2), "step 2")
@@ -108,10 +83,8 @@ async def test_heartbeats_go_on_while_torch_computes(
     recipe: Recipe,
     recipes: Mapping[str, Recipe],
 ) -> None:
-    order = make_order(server, "beats", worker_id=WORKER, recipe=recipe, steps=40, num_frames=9)
-    async with worker_in_process(
-        valkey_process.url, server, DiffusersEngine(Device.CPU), WORKER, recipes=recipes
-    ):
+    order = make_order(server, "beats", recipe=recipe, steps=150, num_frames=9)
+    async with worker_in_process(valkey_process.url, server, DiffusersEngine(Device.CPU), recipes=recipes):
         await control.order(order)
         await control.report_of(order)
     steps = {status.step for beat in control.heartbeats for status in beat.attempts}
@@ -122,9 +95,7 @@ async def test_only_recipes_whose_weights_are_here_are_offered(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer, recipe: Recipe
 ) -> None:
     recipes = {recipe.name: recipe, "absent": _without_weights(recipe)}
-    async with worker_in_process(
-        valkey_process.url, server, DiffusersEngine(Device.CPU), WORKER, recipes=recipes
-    ):
+    async with worker_in_process(valkey_process.url, server, DiffusersEngine(Device.CPU), recipes=recipes):
         await control.until(lambda: bool(control.heartbeats))
     assert control.heartbeats[-1].recipes == (recipe.name,)
 

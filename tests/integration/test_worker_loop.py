@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import AsyncIterator, Iterator
 
 import av
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 
 from backend.contracts import AttemptPhase, Conditioning, FailureCause, Outcome, Report, Wish
 from gpu_worker.fake_engine import FakeEngine, FakeSettings, Fault
+from gpu_worker.loop import MOST_ATTEMPTS_HELD
 from gpu_worker.objects import RetryPolicy
 from tests.integration.worker_rig import (
     QUICK,
@@ -23,39 +23,14 @@ from tests.integration.worker_rig import (
     worker_in_process,
 )
 
-WORKER = "w1"
-
-
-@pytest.fixture(scope="module")
-def valkey_process() -> Iterator[ValkeyProcess]:
-    valkey = ValkeyProcess()
-    valkey.start()
-    yield valkey
-    valkey.destroy()
-
-
-@pytest.fixture
-async def control(valkey_process: ValkeyProcess) -> AsyncIterator[ControlPlane]:
-    plane = ControlPlane(valkey_process.url, WORKER)
-    await plane._redis.flushall()
-    yield plane
-    await plane.close()
-
-
-@pytest.fixture
-def server() -> Iterator[ObjectServer]:
-    objects = ObjectServer()
-    yield objects
-    objects.close()
-
 
 def fake(**settings: object) -> FakeEngine:
     return FakeEngine(FakeSettings.model_validate({"step_s": 0.02, **settings}))
 
 
 async def test_an_order_becomes_a_clip_that_plays(control: ControlPlane, server: ObjectServer) -> None:
-    order = make_order(server, "plays", worker_id=WORKER)
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "plays")
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         report = await control.report_of(order)
 
@@ -80,8 +55,8 @@ async def test_an_order_becomes_a_clip_that_plays(control: ControlPlane, server:
 
 
 async def test_heartbeats_name_the_attempt_and_its_steps(control: ControlPlane, server: ObjectServer) -> None:
-    order = make_order(server, "steps", worker_id=WORKER, steps=12)
-    async with worker_in_process(control_url(control), server, fake(step_s=0.05), WORKER):
+    order = make_order(server, "steps", steps=12)
+    async with worker_in_process(control.redis_url, server, fake(step_s=0.05)):
         await control.order(order)
         await control.report_of(order)
     statuses = [status for beat in control.heartbeats for status in beat.attempts]
@@ -91,12 +66,12 @@ async def test_heartbeats_name_the_attempt_and_its_steps(control: ControlPlane, 
     assert AttemptPhase.DENOISING in {status.phase for status in statuses}
     assert [beat.seq for beat in control.heartbeats] == sorted({beat.seq for beat in control.heartbeats})
     assert max(status.preview_version for status in statuses) > 0
-    assert await control._redis.sismember("zoetrope:workers", WORKER)
+    assert await control._redis.sismember("zoetrope:workers", control.worker_id)
 
 
 async def test_previews_are_too_small_to_recognise(control: ControlPlane, server: ObjectServer) -> None:
-    order = make_order(server, "preview", worker_id=WORKER, steps=12)
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "preview", steps=12)
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         await control.report_of(order)
     with Image.open(io.BytesIO(server.objects[order.objects.preview.key])) as preview:
@@ -105,14 +80,14 @@ async def test_previews_are_too_small_to_recognise(control: ControlPlane, server
 
 
 async def test_a_repeated_order_runs_once(control: ControlPlane, server: ObjectServer) -> None:
-    order = make_order(server, "twice", worker_id=WORKER)
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "twice")
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         await control.order(order)
         await control.report_of(order)
         await control.until(lambda: control.status(order) is None, "the attempt to be forgotten")
         await control.order(order)
-        other = make_order(server, "other", worker_id=WORKER)
+        other = make_order(server, "other")
         await control.order(other)
         await control.report_of(other)
     assert server.puts.count(order.objects.clip.key) == 1
@@ -121,15 +96,15 @@ async def test_a_repeated_order_runs_once(control: ControlPlane, server: ObjectS
 async def test_a_wish_to_stop_ends_the_run_at_the_next_step(
     control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "stop", worker_id=WORKER, steps=500)
-    async with worker_in_process(control_url(control), server, fake(step_s=0.05), WORKER):
+    order = make_order(server, "stop", steps=500)
+    async with worker_in_process(control.redis_url, server, fake(step_s=0.05)):
         await control.order(order)
         await control.until(lambda: control.at_step(order, 3))
         await control.wish(order.attempt_id, Wish.STOP)
         before = control.status(order)
         assert before is not None
         report = await control.report_of(order)
-        following = make_order(server, "after-stop", worker_id=WORKER)
+        following = make_order(server, "after-stop")
         await control.order(following)
         assert (await control.report_of(following)).outcome is Outcome.DONE
     assert report.outcome is Outcome.STOPPED
@@ -138,9 +113,9 @@ async def test_a_wish_to_stop_ends_the_run_at_the_next_step(
 
 
 async def test_a_waiting_order_can_be_stopped_too(control: ControlPlane, server: ObjectServer) -> None:
-    first = make_order(server, "long", worker_id=WORKER, steps=300)
-    second = make_order(server, "waiting", worker_id=WORKER)
-    async with worker_in_process(control_url(control), server, fake(step_s=0.02), WORKER):
+    first = make_order(server, "long", steps=300)
+    second = make_order(server, "waiting")
+    async with worker_in_process(control.redis_url, server, fake(step_s=0.02)):
         await control.order(first)
         await control.until(lambda: control.at_step(first, 1))
         await control.order(second)
@@ -154,8 +129,8 @@ async def test_a_waiting_order_can_be_stopped_too(control: ControlPlane, server:
 
 
 async def test_a_report_is_sent_until_it_is_acknowledged(control: ControlPlane, server: ObjectServer) -> None:
-    order = make_order(server, "again", worker_id=WORKER)
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "again")
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         await control.until(lambda: len(control.reports) >= 3, "three sendings")
         await control.acknowledge(order.attempt_id)
@@ -167,10 +142,53 @@ async def test_a_report_is_sent_until_it_is_acknowledged(control: ControlPlane, 
     assert len({report.model_dump_json() for report in control.reports}) == 1
 
 
+async def test_a_reported_attempt_is_named_in_every_heartbeat_until_it_is_acknowledged(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "named")
+    async with worker_in_process(control.redis_url, server, fake()):
+        await control.order(order)
+        await control.until(lambda: control.phase(order) is AttemptPhase.REPORTED, "the phase reported")
+        named_from = len(control.heartbeats) - 1
+        # A control plane that is slow: all that keeps the attempt's lease is that it goes on being named.
+        await control.until(lambda: len(control.heartbeats) > named_from + 8)
+        unacknowledged = control.heartbeats[named_from:]
+        await control.acknowledge(order.attempt_id)
+        await control.until(lambda: control.status(order) is None, "silence on the attempt")
+    assert [[status.phase for status in beat.attempts] for beat in unacknowledged] == [
+        [AttemptPhase.REPORTED]
+    ] * len(unacknowledged)
+    assert {status.step for beat in unacknowledged for status in beat.attempts} == {6}
+
+
+async def test_a_report_that_nobody_ever_acknowledges_is_given_up(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "unheard")
+    pace = dataclasses.replace(QUICK, report_again_s=0.05, report_sends=4)
+    async with worker_in_process(control.redis_url, server, fake(), pace=pace):
+        await control.order(order)
+        await control.until(lambda: control.status(order) is not None)
+        await control.until(lambda: control.status(order) is None, "silence on the attempt")
+    assert len(control.reports) == 4
+    # With its lease over, the reaper finds this one.
+    assert Report.model_validate_json(server.objects[order.objects.report.key]) == control.reports[0]
+
+
+async def test_unacknowledged_reports_take_no_place_from_new_orders(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    orders = [make_order(server, f"held-{number}", steps=1) for number in range(MOST_ATTEMPTS_HELD + 2)]
+    async with worker_in_process(control.redis_url, server, fake()):
+        for order in orders:
+            await control.order(order)
+            await control.until(lambda order=order: control.has_report(order), order.attempt_id)
+
+
 async def test_a_preempted_run_goes_on_bit_for_bit(control: ControlPlane, server: ObjectServer) -> None:
-    whole = make_order(server, "whole", worker_id=WORKER, steps=30)
-    first = make_order(server, "first", worker_id=WORKER, steps=30, job="cut")
-    async with worker_in_process(control_url(control), server, fake(step_s=0.02), WORKER):
+    whole = make_order(server, "whole", steps=30)
+    first = make_order(server, "first", steps=30, job="cut")
+    async with worker_in_process(control.redis_url, server, fake(step_s=0.02)):
         await control.order(whole)
         await control.report_of(whole)
         await control.order(first)
@@ -181,7 +199,7 @@ async def test_a_preempted_run_goes_on_bit_for_bit(control: ControlPlane, server
         assert preempted.checkpoint is not None
         assert preempted.checkpoint.step == preempted.steps_done >= 5
         resume = resume_from(server, preempted)
-        second = make_order(server, "second", worker_id=WORKER, steps=30, job="cut", fence=2, resume=resume)
+        second = make_order(server, "second", steps=30, job="cut", fence=2, resume=resume)
         await control.order(second)
         report = await control.report_of(second)
     assert report.outcome is Outcome.DONE
@@ -192,15 +210,15 @@ async def test_a_preempted_run_goes_on_bit_for_bit(control: ControlPlane, server
 async def test_a_checkpoint_of_another_identity_starts_again(
     control: ControlPlane, server: ObjectServer
 ) -> None:
-    first = make_order(server, "theirs", worker_id=WORKER, steps=40, job="moved")
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    first = make_order(server, "theirs", steps=40, job="moved")
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(first)
         await control.until(lambda: control.at_step(first, 3))
         await control.wish(first.attempt_id, Wish.PREEMPT)
         preempted = await control.report_of(first)
     resume = resume_from(server, preempted)
-    second = make_order(server, "ours", worker_id=WORKER, steps=40, job="moved", fence=2, resume=resume)
-    async with worker_in_process(control_url(control), server, fake(hardware_class="other"), WORKER):
+    second = make_order(server, "ours", steps=40, job="moved", fence=2, resume=resume)
+    async with worker_in_process(control.redis_url, server, fake(hardware_class="other")):
         await control.order(second)
         report = await control.report_of(second)
     assert (report.outcome, report.resumed_from_step) == (Outcome.DONE, 0)
@@ -209,8 +227,8 @@ async def test_a_checkpoint_of_another_identity_starts_again(
 async def test_checkpoints_alternate_and_are_named_once_durable(
     control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "kept", worker_id=WORKER, steps=60, checkpoint_every_s=0.1)
-    async with worker_in_process(control_url(control), server, fake(step_s=0.03), WORKER):
+    order = make_order(server, "kept", steps=60, checkpoint_every_s=0.1)
+    async with worker_in_process(control.redis_url, server, fake(step_s=0.03)):
         await control.order(order)
         await control.report_of(order)
     kept = [s.checkpoint for beat in control.heartbeats for s in beat.attempts if s.checkpoint is not None]
@@ -222,8 +240,8 @@ async def test_checkpoints_alternate_and_are_named_once_durable(
 async def test_the_job_survives_a_valkey_that_goes_away(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "deaf", worker_id=WORKER, steps=40)
-    async with worker_in_process(control_url(control), server, fake(step_s=0.05), WORKER):
+    order = make_order(server, "deaf", steps=40)
+    async with worker_in_process(control.redis_url, server, fake(step_s=0.05)):
         await control.order(order)
         await control.until(lambda: control.at_step(order, 2))
         valkey_process.stop()
@@ -234,18 +252,18 @@ async def test_the_job_survives_a_valkey_that_goes_away(
         finally:
             valkey_process.start()
         report = await control.report_of(order)
-        following = make_order(server, "heard-again", worker_id=WORKER)
+        following = make_order(server, "heard-again")
         await control.order(following)
         assert (await control.report_of(following)).outcome is Outcome.DONE
     assert report.outcome is Outcome.DONE
 
 
 async def test_uploads_wait_for_storage_to_come_back(control: ControlPlane, server: ObjectServer) -> None:
-    order = make_order(server, "storage", worker_id=WORKER)
+    order = make_order(server, "storage")
     server.status = 503
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
-        await control.until(lambda: _phase(control, order.attempt_id) is AttemptPhase.UPLOADING)
+        await control.until(lambda: control.phase(order) is AttemptPhase.UPLOADING)
         beats = len(control.heartbeats)
         await control.until(lambda: len(control.heartbeats) > beats + 3)
         server.status = None
@@ -255,9 +273,9 @@ async def test_uploads_wait_for_storage_to_come_back(control: ControlPlane, serv
 
 
 async def test_storage_that_refuses_is_a_storage_error(control: ControlPlane, server: ObjectServer) -> None:
-    order = make_order(server, "refused", worker_id=WORKER)
+    order = make_order(server, "refused")
     server.status = 403
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         report = await control.report_of(order)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.STORAGE_ERROR)
@@ -267,11 +285,11 @@ async def test_storage_that_refuses_is_a_storage_error(control: ControlPlane, se
 async def test_storage_that_stays_away_is_a_storage_error(
     control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "away", worker_id=WORKER)
+    order = make_order(server, "away")
     server.status = 503
     retry = RetryPolicy(give_up_after_s=0.3, first_delay_s=0.05)
     pace = dataclasses.replace(QUICK, report_object_patience_s=0.2)
-    async with worker_in_process(control_url(control), server, fake(), WORKER, retry=retry, pace=pace):
+    async with worker_in_process(control.redis_url, server, fake(), retry=retry, pace=pace):
         await control.order(order)
         report = await control.report_of(order)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.STORAGE_ERROR)
@@ -288,9 +306,9 @@ async def test_storage_that_stays_away_is_a_storage_error(
 async def test_an_engine_that_fails_says_why_and_goes_on(
     control: ControlPlane, server: ObjectServer, fault: Fault, cause: FailureCause
 ) -> None:
-    bad = make_order(server, f"bad-{fault}", worker_id=WORKER, steps=5)
-    short = make_order(server, f"good-{fault}", worker_id=WORKER, steps=2)
-    async with worker_in_process(control_url(control), server, fake(fault=fault), WORKER):
+    bad = make_order(server, f"bad-{fault}", steps=5)
+    short = make_order(server, f"good-{fault}", steps=2)
+    async with worker_in_process(control.redis_url, server, fake(fault=fault)):
         await control.order(bad)
         await control.order(short)
         report = await control.report_of(bad)
@@ -304,8 +322,8 @@ async def test_a_bad_conditioning_image_is_bad_input(
 ) -> None:
     server.objects["image"] = body
     image = Conditioning(image=server.signed("image"), sha256=hashlib.sha256(body).hexdigest())
-    order = make_order(server, "bad-image", worker_id=WORKER, conditioning=(image,))
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "bad-image", conditioning=(image,))
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         report = await control.report_of(order)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_INPUT)
@@ -314,8 +332,8 @@ async def test_a_bad_conditioning_image_is_bad_input(
 async def test_swapped_image_bytes_are_bad_input(control: ControlPlane, server: ObjectServer) -> None:
     server.objects["image"] = _png((255, 0, 0))
     image = Conditioning(image=server.signed("image"), sha256=hashlib.sha256(_png((0, 0, 255))).hexdigest())
-    order = make_order(server, "swapped", worker_id=WORKER, conditioning=(image,))
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "swapped", conditioning=(image,))
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         report = await control.report_of(order)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_INPUT)
@@ -327,8 +345,8 @@ async def test_a_conditioning_image_reaches_the_frame_it_names(
     server.objects["image"] = body = _png((250, 10, 10))
     sha256 = hashlib.sha256(body).hexdigest()
     image = Conditioning(image=server.signed("image"), sha256=sha256, frame_index=-1)
-    order = make_order(server, "image", worker_id=WORKER, conditioning=(image,))
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "image", conditioning=(image,))
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         assert (await control.report_of(order)).outcome is Outcome.DONE
     with av.open(io.BytesIO(server.objects[order.objects.clip.key])) as container:
@@ -339,11 +357,11 @@ async def test_a_conditioning_image_reaches_the_frame_it_names(
 async def test_an_unreadable_order_is_reported_and_harms_nothing(
     control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "torn", worker_id=WORKER)
+    order = make_order(server, "torn")
     torn = order.model_dump(mode="json")
     del torn["spec"]["prompt"]
-    good = make_order(server, "whole-order", worker_id=WORKER)
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    good = make_order(server, "whole-order")
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order("not even JSON")
         await control.order(torn)
         await control.order(good)
@@ -356,8 +374,8 @@ async def test_an_unreadable_order_is_reported_and_harms_nothing(
 async def test_a_revision_that_this_worker_lacks_is_model_unavailable(
     control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "newer", worker_id=WORKER).model_copy(update={"recipe_revision": "9999"})
-    async with worker_in_process(control_url(control), server, fake(), WORKER):
+    order = make_order(server, "newer").model_copy(update={"recipe_revision": "9999"})
+    async with worker_in_process(control.redis_url, server, fake()):
         await control.order(order)
         report = await control.report_of(order)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.MODEL_UNAVAILABLE)
@@ -367,10 +385,10 @@ async def test_an_engine_that_hangs_and_is_told_to_stop_ends_the_process(
     control: ControlPlane, server: ObjectServer
 ) -> None:
     engine, stuck = fake(fault=Fault.HANG, fault_step=2), []
-    order = make_order(server, "hangs", worker_id=WORKER)
+    order = make_order(server, "hangs")
     pace = dataclasses.replace(QUICK, stuck_after_s=0.2)
     async with worker_in_process(
-        control_url(control), server, engine, WORKER, pace=pace, on_stuck=lambda: stuck.append(True)
+        control.redis_url, server, engine, pace=pace, on_stuck=lambda: stuck.append(True)
     ):
         await control.order(order)
         await control.until(lambda: control.at_step(order, 1))
@@ -379,15 +397,6 @@ async def test_an_engine_that_hangs_and_is_told_to_stop_ends_the_process(
         await control.wish(order.attempt_id, Wish.STOP)
         await control.until(lambda: bool(stuck), "the loop to give the engine up")
         engine._never.set()
-
-
-def control_url(control: ControlPlane) -> str:
-    return f"unix://{control._redis.connection_pool.connection_kwargs['path']}"
-
-
-def _phase(control: ControlPlane, attempt_id: str) -> AttemptPhase | None:
-    newest = control.heartbeats[-1].attempts if control.heartbeats else ()
-    return next((status.phase for status in newest if status.attempt_id == attempt_id), None)
 
 
 def _png(colour: tuple[int, int, int]) -> bytes:

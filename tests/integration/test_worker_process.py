@@ -2,9 +2,6 @@
 
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-
-import pytest
 
 from backend.contracts import Outcome
 from tests.integration.worker_rig import (
@@ -16,37 +13,13 @@ from tests.integration.worker_rig import (
     start_worker_process,
 )
 
-WORKER = "w2"
-
-
-@pytest.fixture
-def valkey_process() -> Iterator[ValkeyProcess]:
-    valkey = ValkeyProcess()
-    valkey.start()
-    yield valkey
-    valkey.destroy()
-
-
-@pytest.fixture
-async def control(valkey_process: ValkeyProcess) -> AsyncIterator[ControlPlane]:
-    plane = ControlPlane(valkey_process.url, WORKER)
-    yield plane
-    await plane.close()
-
-
-@pytest.fixture
-def server() -> Iterator[ObjectServer]:
-    objects = ObjectServer()
-    yield objects
-    objects.close()
-
 
 async def test_term_hands_the_job_back_and_the_next_worker_goes_on(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
-    first = make_order(server, "handed", worker_id=WORKER, steps=60, job="handed")
-    waiting = make_order(server, "waiting", worker_id=WORKER)
-    process = start_worker_process(valkey_process.url, server, WORKER, ZOETROPE_FAKE_STEP_S="0.1")
+    first = make_order(server, "handed", steps=60, job="handed")
+    waiting = make_order(server, "waiting")
+    process = start_worker_process(valkey_process.url, server, ZOETROPE_FAKE_STEP_S="0.1")
     try:
         await control.order(first)
         await control.until(lambda: control.at_step(first, 3), "step 3")
@@ -68,8 +41,8 @@ async def test_term_hands_the_job_back_and_the_next_worker_goes_on(
     assert control.heartbeats[-1].draining
 
     resume = resume_from(server, handed_back)
-    second = make_order(server, "goes-on", worker_id=WORKER, steps=60, job="handed", fence=2, resume=resume)
-    process = start_worker_process(valkey_process.url, server, WORKER)
+    second = make_order(server, "goes-on", steps=60, job="handed", fence=2, resume=resume)
+    process = start_worker_process(valkey_process.url, server)
     try:
         await control.order(second)
         report = await control.report_of(second)
@@ -82,8 +55,8 @@ async def test_term_hands_the_job_back_and_the_next_worker_goes_on(
 async def test_a_killed_run_goes_on_from_its_durable_checkpoint(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
-    first = make_order(server, "killed", worker_id=WORKER, steps=40, job="killed", checkpoint_every_s=0.2)
-    process = start_worker_process(valkey_process.url, server, WORKER, ZOETROPE_FAKE_STEP_S="0.1")
+    first = make_order(server, "killed", steps=40, job="killed", checkpoint_every_s=0.2)
+    process = start_worker_process(valkey_process.url, server, ZOETROPE_FAKE_STEP_S="0.1")
     try:
         await control.order(first)
         await control.until(lambda: _kept(control), "a durable checkpoint")
@@ -93,9 +66,9 @@ async def test_a_killed_run_goes_on_from_its_durable_checkpoint(
     status = control.status(first)
     assert status is not None
     resume = resume_from(server, status)
-    second = make_order(server, "risen", worker_id=WORKER, steps=40, job="killed", fence=2, resume=resume)
-    whole = make_order(server, "undisturbed", worker_id=WORKER, steps=40)
-    process = start_worker_process(valkey_process.url, server, WORKER, ZOETROPE_FAKE_STEP_S="0.01")
+    second = make_order(server, "risen", steps=40, job="killed", fence=2, resume=resume)
+    whole = make_order(server, "undisturbed", steps=40)
+    process = start_worker_process(valkey_process.url, server, ZOETROPE_FAKE_STEP_S="0.01")
     try:
         await control.order(second)
         await control.order(whole)
@@ -111,8 +84,8 @@ async def test_a_killed_run_goes_on_from_its_durable_checkpoint(
 async def test_a_second_signal_exits_at_once(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "slow", worker_id=WORKER, steps=5)
-    process = start_worker_process(valkey_process.url, server, WORKER, ZOETROPE_FAKE_STEP_S="30")
+    order = make_order(server, "slow", steps=5)
+    process = start_worker_process(valkey_process.url, server, ZOETROPE_FAKE_STEP_S="30")
     try:
         await control.order(order)
         await control.until(lambda: control.status(order) is not None)
@@ -129,9 +102,9 @@ async def test_a_second_signal_exits_at_once(
 async def test_a_hung_engine_does_not_keep_the_process_from_ending(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
-    order = make_order(server, "hung", worker_id=WORKER, steps=5)
+    order = make_order(server, "hung", steps=5)
     process = start_worker_process(
-        valkey_process.url, server, WORKER, ZOETROPE_FAKE_FAULT="hang", ZOETROPE_FAKE_FAULT_STEP="2"
+        valkey_process.url, server, ZOETROPE_FAKE_FAULT="hang", ZOETROPE_FAKE_FAULT_STEP="2"
     )
     try:
         await control.order(order)
@@ -151,10 +124,10 @@ async def test_a_worker_started_before_valkey_finds_it(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
     valkey_process.stop()
-    process = start_worker_process(valkey_process.url, server, WORKER)
+    process = start_worker_process(valkey_process.url, server)
     try:
         valkey_process.start()
-        order = make_order(server, "early", worker_id=WORKER)
+        order = make_order(server, "early")
         await control.order(order)
         assert (await control.report_of(order)).outcome is Outcome.DONE
     finally:

