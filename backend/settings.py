@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     signup: SignupMode = SignupMode.INVITATION
     smtp_url: str | None = None
     mail_from: str = "Zoetrope <zoetrope@localhost>"
+    billing_secret: SecretStr | None = None
+    billing_secret_file: Path | None = None
+    billing_catalogue: Path | None = None
+    billing_contact: str = Field(default="", max_length=200)
     metrics_token: SecretStr | None = None
     worker_id: str = Field(default="local-1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     log_level: LogLevel = LogLevel.INFO
@@ -168,6 +172,24 @@ class Settings(BaseSettings):
         if self.secret_key is not None:
             return hmac.digest(self.secret_key.get_secret_value().encode(), name.encode(), hashlib.sha256)
         return _secret_file(self.data_dir / "secrets", name)
+
+    def billing_secrets(self) -> tuple[str, ...]:
+        """The signing secrets of the payment provider's events: several, apart by blanks, while one is replaced.
+
+        Raises `BadSettingError` for a file that others may read.
+        """
+        if self.billing_secret is not None:
+            return tuple(self.billing_secret.get_secret_value().split())
+        path = self.billing_secret_file
+        if path is None:
+            return ()
+        try:
+            if path.stat().st_mode & 0o077:
+                raise BadSettingError(f"others may read {path}", f"chmod 600 {path}")
+            return tuple(path.read_text(encoding="utf-8").split())
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise BadSettingError("ZOETROPE_BILLING_SECRET_FILE can't be read", reason) from error
 
 
 def url_host(host: str) -> str:

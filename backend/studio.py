@@ -5,6 +5,7 @@ Use cases take a `Studio` and nothing global.
 
 from dataclasses import dataclass, field
 
+from backend.billing import Billing, NoBilling, open_billing
 from backend.clock import Clock, SystemClock
 from backend.db.engine import Database
 from backend.mail import Mailer, NullMailer, open_mailer
@@ -23,6 +24,7 @@ class Studio:
     wakeups: Wakeups
     clock: Clock
     mailer: Mailer = field(default_factory=NullMailer)
+    billing: Billing = field(default_factory=NoBilling)
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -43,4 +45,5 @@ def open_studio(settings: Settings, *, pool_size: int = 10) -> Studio:
         wakeups=Wakeups(connect(settings.require_redis_url())),
         clock=SystemClock(),
         mailer=open_mailer(settings),
+        billing=open_billing(settings),
     )

@@ -10,6 +10,7 @@ from backend.db import outbox
 from backend.db.repositories import ledger
 from backend.domain.events import Consumer, OutboxEvent
 from backend.log import get_logger
+from backend.services.accept_billing_event import forget_old_events
 from backend.services.note_network import forget_networks
 from backend.services.renew_credits import BATCH, renew_month
 from backend.studio import Studio
@@ -67,6 +68,7 @@ async def expire_once(studio: Studio) -> bool:
         for statement in (_OLD_KEYS, _OLD_SESSIONS, _OLD_LINKS):
             await session.execute(statement)
         await forget_networks(session)
+        await forget_old_events(session)
     return await _credits(studio)
 
 

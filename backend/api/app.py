@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
-from backend.api import auth, health, media, models, objects, receipts, uploads, videos
+from backend.api import auth, billing, health, media, models, objects, receipts, uploads, videos
 from backend.api.errors import install_error_handlers
 from backend.api.limits import BodyLimit
 from backend.api.outermost import Outermost
@@ -49,7 +49,7 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.process = shared
-    for part in (videos, receipts, models, uploads, media, auth, objects, health):
+    for part in (videos, receipts, models, uploads, media, auth, billing, objects, health):
         app.include_router(part.router)
     app.include_router(_nothing_there)
     install_error_handlers(app)

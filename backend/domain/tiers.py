@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
+DEFAULT_TIER = "free"
+"""Where an account begins that nobody put elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tier:

@@ -7,6 +7,7 @@ from backend.db.models import AuditEntry
 from backend.db.repositories import people
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.errors import InvalidField
+from backend.domain.tiers import DEFAULT_TIER
 from backend.services.create_user import check_email
 from backend.services.send_letter import Purpose
 from backend.studio import Studio
@@ -18,7 +19,7 @@ async def create_invitation(
     studio: Studio,
     *,
     email: str | None = None,
-    tier: str = "free",
+    tier: str = DEFAULT_TIER,
     life: timedelta = INVITATION_LIFE,
     by: Principal | None = None,
 ) -> str:

@@ -14,6 +14,7 @@ from backend.db.repositories import people
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.errors import Conflict, InvalidField
 from backend.domain.monthly import Origin
+from backend.domain.tiers import DEFAULT_TIER
 from backend.ids import IdPrefix, new_id
 from backend.services.renew_credits import renew_in
 from backend.studio import Studio
@@ -35,7 +36,7 @@ async def create_user(
     *,
     email: str,
     password: str | None = None,
-    tier: str = "free",
+    tier: str = DEFAULT_TIER,
     role: Role = Role.CREATOR,
     name: str = "",
     by: Principal | None = None,
@@ -105,6 +106,8 @@ async def add_user(
         kind="person",
         name=name or email,
         tier=tier,
+        # Somebody chose it: payments leave it alone.
+        tier_pinned=tier != DEFAULT_TIER,
         origin=origin.value,
         vouched_at=now if vouched else None,
         network=network,

@@ -9,6 +9,7 @@ from backend.db.models import User
 from backend.db.repositories import people
 from backend.domain.errors import Conflict, InvalidField, NotAllowed
 from backend.domain.monthly import Origin
+from backend.domain.tiers import DEFAULT_TIER
 from backend.services.create_user import add_user, check_email
 from backend.services.note_network import network_of
 from backend.services.open_session import SignedIn, open_session
@@ -54,7 +55,7 @@ async def sign_up(
     password_hash = await hash_password(password)
     try:
         async with studio.db.transaction() as session:
-            tier, invited_address = "free", None
+            tier, invited_address = DEFAULT_TIER, None
             if invitation.strip():
                 taken = await people.take_one_time_token(session, invitation.strip(), Purpose.INVITATION)
                 if taken is None:

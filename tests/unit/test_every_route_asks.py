@@ -6,7 +6,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from backend.api import auth, health, media, models, objects, receipts, uploads, videos
+from backend.api import auth, billing, health, media, models, objects, receipts, uploads, videos
 from backend.api.dependencies import asker
 
 OPEN = {
@@ -17,6 +17,7 @@ OPEN = {
     "/auth/reset": "the letter's token",
     "/auth/sign-out": "the cookie that it ends",
     "/auth/link/{token}": "the link's token",
+    "/billing/webhooks/{provider}": "the provider's signature",
     "/objects/{key:path}": "the signature",
     "/healthz": "tells nothing",
     "/readyz": "tells only which part is away",
@@ -25,7 +26,7 @@ OPEN = {
 
 
 def routes() -> list[APIRoute]:
-    parts = (videos, receipts, models, uploads, media, auth, objects, health)
+    parts = (videos, receipts, models, uploads, media, auth, billing, objects, health)
     return [route for part in parts for route in part.router.routes if isinstance(route, APIRoute)]
 
 

@@ -10,6 +10,7 @@ from backend.db.models.accounts import (
     User,
 )
 from backend.db.models.artifacts import Artifact, Upload
+from backend.db.models.billing import BillingCustomer, BillingEventRow, BillingPayment, BillingSubscription
 from backend.db.models.fleet import LeaderTerm, Worker
 from backend.db.models.jobs import Attempt, Feedback, IdempotencyKey, Job
 from backend.db.models.ledger import Grant, Hold, HoldDraw, LedgerCheck, LedgerEntry
@@ -23,6 +24,10 @@ __all__ = [
     "Artifact",
     "Attempt",
     "AuditEntry",
+    "BillingCustomer",
+    "BillingEventRow",
+    "BillingPayment",
+    "BillingSubscription",
     "Feedback",
     "Grant",
     "Hold",
