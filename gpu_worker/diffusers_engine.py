@@ -31,6 +31,7 @@ from gpu_worker.memory_switches import memory_saved
 from gpu_worker.residency import Residency
 from gpu_worker.resumable import ResumableRun, ScheduleMismatchError
 from gpu_worker.tensor_state import UnknownStateError
+from gpu_worker.timesteps import shifted_timesteps
 
 log = get_logger(__name__)
 
@@ -297,12 +298,6 @@ def choose_device(wanted: Device) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def shifted_timesteps(steps: int, shift: float) -> list[float]:
-    """Timesteps (0 to 1000) of a flow whose noise levels are shifted towards noise by `shift`."""
-    levels = [1.0 - index / steps for index in range(steps)]
-    return [1000.0 * shift * level / (1.0 + (shift - 1.0) * level) for level in levels]
 
 
 def weights_folder(spelled: str) -> Path:

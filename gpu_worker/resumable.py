@@ -13,6 +13,7 @@ import torch
 
 from gpu_worker.checkpoint import Checkpoint, Json
 from gpu_worker.tensor_state import Arrays, pack, unpack
+from gpu_worker.timesteps import with_sigmas
 
 _NOT_STATE = frozenset({"_internal_dict", "step", "set_timesteps"})
 
@@ -91,9 +92,12 @@ class ResumableRun:
         return float(sigmas[self.step - 1]), float(sigmas[self.step])
 
     def _wrap_set_timesteps(self, original: Callable[..., None]) -> Callable[..., None]:
+        takes_both = {"timesteps", "sigmas"} <= inspect.signature(original).parameters.keys()
+        given = with_sigmas(original) if takes_both else original
+
         @functools.wraps(original)
         def set_timesteps(*args: Any, **kwargs: Any) -> None:
-            original(*args, **kwargs)
+            given(*args, **kwargs)
             full = self._scheduler.timesteps
             self._full_timesteps, self.steps = full, len(full)
             if self._resume is not None:

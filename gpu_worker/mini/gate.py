@@ -23,13 +23,12 @@ from backend.recipes.mini_world import (
     COLOURS,
     FRAME_PX,
     MOTIONS,
-    NUM_FRAMES,
     SIZES,
     THINGS,
     varied_caption,
 )
 from gpu_worker.mini.clips import FORMS, MaskDrawer, paint, sample_specs
-from gpu_worker.mini.pipeline import SHIPPED_WEIGHTS, load_pipeline, shifted_timesteps
+from gpu_worker.mini.pipeline import SHIPPED_WEIGHTS, call_arguments, load_pipeline
 from gpu_worker.mini.shapes import KINDS
 from gpu_worker.mini.training_data import is_held_out
 
@@ -231,15 +230,8 @@ def generated_clips(
         result = pipeline(
             prompt=[case.prompt for case in part],
             negative_prompt=[""] * len(part),
-            height=FRAME_PX,
-            width=FRAME_PX,
-            num_frames=NUM_FRAMES,
-            frame_rate=25,
-            num_inference_steps=steps,
-            timesteps=shifted_timesteps(steps),
+            **call_arguments(steps),
             guidance_scale=guidance_scale,
-            max_sequence_length=12,
-            image_cond_noise_scale=0.0,
             generator=[torch.Generator().manual_seed(case.seed) for case in part],
             output_type="np",
         )

@@ -3,32 +3,39 @@
 Loading needs no code of ours where two classes are named (a recipe's `component_classes` does):
     transformer -> gpu_worker.mini.transformer:MiniVideoTransformer3DModel
     vae         -> gpu_worker.mini.codec:MiniVideoCodec
-Calling: LTXConditionPipeline with height=288, width=288, num_frames=17 (4k+1), guidance_scale=1.5,
-num_inference_steps=16, and always frame_rate=25, max_sequence_length=12, image_cond_noise_scale=0.0 and the
-`timesteps` of a schedule shifted by 6 (`shifted_timesteps`). A first frame is a condition at frame_index 0 (1, 5 or
-9 frames), a last frame one at frame_index 16. Played at 8 frames a second.
+Calling: with `call_arguments` and guidance_scale=1.5. A first frame is a condition at frame_index 0 (1, 5 or 9
+frames). Played at 8 frames a second.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, LTXConditionPipeline
 from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition as LTXVideoCondition
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
+from backend.recipes.mini import MINI
+from backend.recipes.mini_world import FRAME_PX, NUM_FRAMES
 from gpu_worker.mini.codec import MiniVideoCodec
 from gpu_worker.mini.text import build_tokenizer
 from gpu_worker.mini.transformer import MiniVideoTransformer3DModel
+from gpu_worker.timesteps import shifted_timesteps, with_sigmas
 
 SHIPPED_WEIGHTS: Final = Path(__file__).parent / "weights" / "video"
-TIMESTEP_SHIFT: Final = 6.0
 
 
-def shifted_timesteps(steps: int, shift: float = TIMESTEP_SHIFT) -> list[float]:
-    """Timesteps from 1000 downwards that stay long at high noise, where a clip's contents are decided."""
-    sigmas = [1 - step / steps for step in range(steps)]
-    return [1000 * shift * sigma / (1 + (shift - 1) * sigma) for sigma in sigmas]
+def call_arguments(steps: int) -> dict[str, Any]:
+    """What every call of the pipeline is given besides prompt and seed: as the recipe says, so as the studio does."""
+    assert MINI.timestep_shift is not None
+    return {
+        "height": FRAME_PX,
+        "width": FRAME_PX,
+        "num_frames": NUM_FRAMES,
+        "num_inference_steps": steps,
+        "timesteps": shifted_timesteps(steps, MINI.timestep_shift),
+        **MINI.call,
+    }
 
 
 def assemble(
@@ -55,5 +62,6 @@ def load_pipeline(
         tokenizer=PreTrainedTokenizerFast.from_pretrained(path / "tokenizer"),
         transformer=MiniVideoTransformer3DModel.from_pretrained(path / "transformer", torch_dtype=dtype),
     )
+    pipeline.scheduler.set_timesteps = with_sigmas(pipeline.scheduler.set_timesteps)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

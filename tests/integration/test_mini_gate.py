@@ -5,9 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from backend.recipes.mini_world import FRAME_PX, MAX_TOKENS, NUM_FRAMES
 from gpu_worker.mini.gate import Case, ClipReader, generated_clips, held_out_cases, rendered_clips, score
-from gpu_worker.mini.pipeline import SHIPPED_WEIGHTS, LTXVideoCondition, load_pipeline, shifted_timesteps
+from gpu_worker.mini.pipeline import SHIPPED_WEIGHTS, LTXVideoCondition, call_arguments, load_pipeline
 
 STEPS = 16
 
@@ -44,15 +43,8 @@ def test_a_first_frame_is_where_the_clip_begins(reader: ClipReader) -> None:
         conditions=[LTXVideoCondition(image=picture, frame_index=0)],
         prompt="growing",
         negative_prompt="",
-        height=FRAME_PX,
-        width=FRAME_PX,
-        num_frames=NUM_FRAMES,
-        frame_rate=25,
-        num_inference_steps=STEPS,
-        timesteps=shifted_timesteps(STEPS),
+        **call_arguments(STEPS),
         guidance_scale=1.5,
-        max_sequence_length=MAX_TOKENS,
-        image_cond_noise_scale=0.0,
         generator=torch.Generator().manual_seed(11),
         output_type="np",
     ).frames[0]

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import logging
 from collections.abc import Mapping
 
 import av
@@ -89,6 +90,30 @@ async def test_heartbeats_go_on_while_torch_computes(
         await control.report_of(order)
     steps = {status.step for beat in control.heartbeats for status in beat.attempts}
     assert len(steps) > 15
+
+
+async def test_a_given_schedule_is_followed_without_a_warning(
+    valkey_process: ValkeyProcess,
+    control: ControlPlane,
+    server: ObjectServer,
+    recipe: Recipe,
+    recipes: Mapping[str, Recipe],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = DiffusersEngine(Device.CPU)
+    order = make_order(server, "silent", recipe=recipe, num_frames=9)
+    logger = logging.getLogger("diffusers.schedulers.scheduling_flow_match_euler_discrete")
+    logger.addHandler(caplog.handler)
+    # The engine makes diffusers silent; this warning must not be there to be silenced.
+    logger.setLevel(logging.WARNING)
+    try:
+        async with worker_in_process(valkey_process.url, server, engine, recipes=recipes):
+            await control.order(order)
+            assert (await control.report_of(order)).outcome is Outcome.DONE
+    finally:
+        logger.removeHandler(caplog.handler)
+        logger.setLevel(logging.NOTSET)
+    assert [record.getMessage() for record in caplog.records if record.name == logger.name] == []
 
 
 async def test_only_recipes_whose_weights_are_here_are_offered(
