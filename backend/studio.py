@@ -11,6 +11,7 @@ from backend.db.engine import Database
 from backend.mail import Mailer, NullMailer, open_mailer
 from backend.settings import Settings
 from backend.storage import Storage, open_storage
+from backend.token_bucket import TokenBuckets
 from backend.wakeups import Wakeups, connect
 
 
@@ -25,6 +26,10 @@ class Studio:
     clock: Clock
     mailer: Mailer = field(default_factory=NullMailer)
     billing: Billing = field(default_factory=NoBilling)
+    rates: TokenBuckets = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rates", TokenBuckets(self.wakeups.redis, self.clock))
 
     async def close(self) -> None:
         """Let go of all connections."""

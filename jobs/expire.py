@@ -11,6 +11,7 @@ from backend.db.repositories import ledger
 from backend.domain.events import Consumer, OutboxEvent
 from backend.log import get_logger
 from backend.services.accept_billing_event import forget_old_events
+from backend.services.drop_checkpoints import drop_checkpoints
 from backend.services.note_network import forget_networks
 from backend.services.renew_credits import BATCH, renew_month
 from backend.studio import Studio
@@ -69,6 +70,7 @@ async def expire_once(studio: Studio) -> bool:
             await session.execute(statement)
         await forget_networks(session)
         await forget_old_events(session)
+    await drop_checkpoints(studio)
     return await _credits(studio)
 
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from backend.cli import accounts, generate, ledger, simulate, studio, upkeep
+from backend.cli import accounts, generate, ledger, simulate, studio, tiers, upkeep
 from backend.domain.errors import ZoetropeError
 from backend.operator_errors import OperatorError
 
@@ -19,6 +19,7 @@ studio.register(app)
 upkeep.register(app)
 accounts.register(app)
 ledger.register(app)
+tiers.register(app)
 generate.register(app)
 simulate.register(app)
 

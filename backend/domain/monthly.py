@@ -54,3 +54,19 @@ def decide(claim: Claim, *, taken: int) -> Withheld | None:
     if claim.network is None:
         return Withheld.NETWORK_UNKNOWN
     return Withheld.NETWORK_FULL if taken >= claim.tier.grants_per_network else None
+
+
+def words(reason: Withheld, *, mail: bool, per_network: int) -> str:
+    """The same for the one it concerns. `mail`: this studio sends letters."""
+    match reason:
+        case Withheld.UNCONFIRMED if mail:
+            return "This month's credits come when you answer the letter that was sent to your address."
+        case Withheld.UNCONFIRMED:
+            return "Free credits need a confirmed address or an invitation, and this studio sends no mail."
+        case Withheld.NETWORK_UNKNOWN:
+            return "This month's credits come with your next sign-in."
+        case Withheld.NETWORK_FULL:
+            return (
+                f"This month's free credits were not given: {per_network} accounts of your network had theirs,"
+                " and no more get them."
+            )

@@ -1,8 +1,13 @@
 """What an account may do, as data. The database holds the rows in force; these are the first ones."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from math import isfinite
 from types import MappingProxyType
+
+from backend.domain.errors import InvalidField
 
 DEFAULT_TIER = "free"
 """Where an account begins that nobody put elsewhere."""
@@ -109,3 +114,79 @@ TIERS: MappingProxyType[str, Tier] = MappingProxyType(
         )
     }
 )
+
+_BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "weight": (0.001, 1e6),
+        "floor": (0, 0.9),
+        "concurrency_limit": (1, 1e6),
+        "queue_limit": (1, 1e6),
+        "daily_jobs": (0, 1e9),
+        "monthly_grant": (0, 1e9),
+        "rollover_months": (0, 24),
+        "grants_per_network": (0, 1e6),
+        "max_seconds": (0.1, 3600),
+        "max_pixels": (1, 1e9),
+        "submits_per_minute": (1, 1e6),
+    }
+)
+_SHORTEST: Mapping[str, timedelta] = MappingProxyType(
+    {
+        "ceiling": timedelta(seconds=1),
+        "retention": timedelta(hours=1),
+        "checkpoint_retention": timedelta(minutes=1),
+    }
+)
+_LONGEST = timedelta(days=36_500)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)")
+_UNIT_S: Mapping[str, int] = MappingProxyType({"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400})
+EDITABLE = tuple(field.name for field in fields(Tier) if field.name != "name")
+
+
+def changed(tier: Tier, changes: Mapping[str, str]) -> Tier:
+    """The tier with values as somebody typed them: numbers, and durations such as `90s`, `30m`, `2h` or `7d`.
+
+    Raises `InvalidField` naming the field and what would be right.
+    """
+    values: dict[str, object] = {}
+    for name, text in changes.items():
+        if name not in EDITABLE:
+            raise InvalidField(f"A tier has no {name!r}. It has: {', '.join(EDITABLE)}.", param=name)
+        typed = text.strip().replace("_", "").replace(",", "")
+        if name in _SHORTEST:
+            values[name] = _duration(name, typed)
+        else:
+            values[name] = _number(name, typed, whole=isinstance(getattr(tier, name), int))
+    return replace(tier, **values)  # type: ignore[arg-type]  # each value is of its field's type
+
+
+def check_floors(tiers: Iterable[Tier]) -> None:
+    """Floors leave something to share. Raises `InvalidField`."""
+    floors = sum(tier.floor for tier in tiers)
+    if floors >= 1:
+        raise InvalidField(
+            f"The floors of all tiers add up to {floors:g}; they must stay below 1.", param="floor"
+        )
+
+
+def _number(name: str, text: str, *, whole: bool) -> float:
+    low, high = _BOUNDS[name]
+    kind = "a whole number" if whole else "a number"
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value) or not low <= value <= high or (whole and value != int(value)):
+        raise InvalidField(f"{name} is {kind} from {low:g} to {high:g}, not {text!r}.", param=name)
+    return int(value) if whole else value
+
+
+def _duration(name: str, text: str) -> timedelta:
+    found = _DURATION.fullmatch(text)
+    shortest = _SHORTEST[name]
+    value = timedelta(seconds=min(float(found[1]) * _UNIT_S[found[2]], 1e10)) if found else timedelta(0)
+    if not shortest <= value <= _LONGEST:
+        raise InvalidField(
+            f"{name} is a time such as 90s, 30m, 2h or 7d, {shortest} or more, not {text!r}.", param=name
+        )
+    return value

@@ -1,21 +1,28 @@
 """What a clip would cost and how long it would take, before anything is sent."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from backend.auth.principal import Principal
 from backend.db.repositories import ledger
 from backend.db.repositories.tiers import load_tiers
 from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
+from backend.services.get_credits import get_credits
 from backend.services.queue_places import ask_wait
 from backend.studio import Studio
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quote:
-    """Price and wait. Times are seconds until the clip is there; None while nobody knows."""
+    """Price and wait. Times are seconds until the clip is there; None while nobody knows.
+
+    `shortfall` says why the account can't pay it now, and what helps; `works_in` when that is known.
+    """
 
     credits: int
     available: int
+    shortfall: str
+    works_in: timedelta | None
     p50_s: float | None
     p90_s: float | None
     request: ResolvedRequest
@@ -27,10 +34,18 @@ async def quote_generation(studio: Studio, principal: Principal, request: Genera
         tiers = await load_tiers(session)
         available, _held = await ledger.balance(session, principal.account_id)
     resolved = resolve(request, tiers[principal.tier])
+    shortfall, works_in = "", None
+    if resolved.quoted > available:
+        found = await get_credits(studio, principal)
+        available = found.available
+        if resolved.quoted > available:
+            shortfall, works_in = found.shortfall(resolved.quoted)
     wait = await ask_wait(studio, principal, resolved.recipe.name, resolved.gpu_s)
     return Quote(
         credits=resolved.quoted,
         available=available,
+        shortfall=shortfall,
+        works_in=works_in,
         p50_s=wait[0] if wait else None,
         p90_s=wait[1] if wait else None,
         request=resolved,

@@ -2,11 +2,13 @@
 
 import json
 from datetime import timedelta
+from math import ceil
 
 from sqlalchemy import Row, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import metrics
 from backend.auth.principal import Principal
 from backend.db.models import Upload
 from backend.db.repositories.tiers import load_tiers
@@ -17,11 +19,16 @@ from backend.domain.errors import (
     ModerationBlocked,
     QueueLimitReached,
     QuotaExhausted,
+    RateLimited,
+    ZoetropeError,
 )
+from backend.domain.tiers import Tier
 from backend.ids import IdPrefix, new_id, new_trace_id
 from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
+from backend.services.get_credits import get_credits
 from backend.services.get_generation import get_generation
 from backend.services.job_view import JobView
+from backend.services.list_generations import MAX_PAGE, Order, StateFilter, list_generations
 from backend.services.renew_credits import renew_credits
 from backend.studio import Studio
 from moderation.policy import default_policy
@@ -44,8 +51,8 @@ async def submit_generation(
     """Accept a generation job, or say why not; then nothing was stored and nothing charged.
 
     The same `idempotency_key`, or the same request `retried` within two minutes, gives the first job again.
-    Raises `InvalidField`, `ModerationBlocked`, `InsufficientCredits`, `QueueLimitReached`, `QuotaExhausted`,
-    `IdempotencyMismatch`.
+    Raises `InvalidField`, `RateLimited`, `ModerationBlocked`, `InsufficientCredits`, `QueueLimitReached`,
+    `QuotaExhausted`, `IdempotencyMismatch`.
     """
     if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY_CHARS:
         raise InvalidField(
@@ -56,6 +63,7 @@ async def submit_generation(
         await _check_uploads(session, principal, request)
     tier = tiers[principal.tier]
     resolved = resolve(request, tier)
+    await _in_time(studio, principal, tier)
     input_verdict = _screen_text(resolved)
     job_id = new_id(IdPrefix.VIDEO)
     payload: dict[str, object] = {
@@ -96,23 +104,61 @@ async def submit_generation(
             return await get_generation(studio, principal, row.job_id)
         case "mismatch":
             raise IdempotencyMismatch(param="Idempotency-Key")
-        case "queue_limit":
-            raise QueueLimitReached(
-                f"The account has {row.detail} jobs waiting or running, as many as the {tier.name} tier allows."
-                " Wait for one to finish, or cancel one."
-            )
-        case "daily_quota":
-            raise QuotaExhausted(
-                f"The account sent {row.detail} jobs today, as many as the {tier.name} tier allows."
-                " The quota starts again at midnight UTC.",
-                retry_after=_until_midnight(studio),
-            )
-        case "insufficient_credits":
-            raise InsufficientCredits(
-                f"This clip costs {resolved.quoted} credits and the account has {row.detail}."
-            )
+        case "queue_limit" | "daily_quota" | "insufficient_credits" as refused:
+            metrics.submissions_refused.labels(refused, tier.name).inc()
+            raise await _refusal(studio, principal, refused, tier, resolved.quoted, int(row.detail))
         case other:
             raise RuntimeError(f"submit_generation_v1 answered {other!r}")
+
+
+async def _refusal(
+    studio: Studio, principal: Principal, refused: str, tier: Tier, price: int, found: int
+) -> ZoetropeError:
+    """Why not, in the account's own figures, and when it will work again where that is known."""
+    match refused:
+        case "queue_limit":
+            ends_in = await _next_end(studio, principal)
+            hint = f" The next one is expected in {_said(ends_in)}." if ends_in else ""
+            return QueueLimitReached(
+                f"{found} jobs of this account are waiting or running, as many as the {tier.name} tier allows."
+                f" Wait for one to end, or cancel one.{hint}",
+                retry_after=ends_in,
+            )
+        case "daily_quota":
+            return QuotaExhausted(
+                f"{found} jobs were sent today, as many as the {tier.name} tier allows in a day."
+                " The next day begins at midnight UTC.",
+                retry_after=_until_midnight(studio),
+            )
+        case _:
+            message, works_in = (await get_credits(studio, principal)).shortfall(price)
+            return InsufficientCredits(message, retry_after=works_in)
+
+
+async def _next_end(studio: Studio, principal: Principal) -> timedelta | None:
+    """When the first of the account's jobs is expected to end; None while nobody knows."""
+    page = await list_generations(
+        studio, principal, limit=MAX_PAGE, order=Order.OLDEST_FIRST, states=StateFilter.UNDER_WAY
+    )
+    known = [job.place.p50_s for job in page.items if job.place and job.place.p50_s is not None]
+    return timedelta(seconds=max(1.0, min(known))) if known else None
+
+
+def _said(wait: timedelta) -> str:
+    seconds = wait.total_seconds()
+    return f"{ceil(seconds)} s" if seconds < 120 else f"{ceil(seconds / 60)} min"
+
+
+async def _in_time(studio: Studio, principal: Principal, tier: Tier) -> None:
+    """Whether the account sends no faster than its tier allows. Raises `RateLimited`."""
+    wait = await studio.rates.take(f"submit:{principal.account_id}", per_minute=tier.submits_per_minute)
+    if wait is not None:
+        metrics.submissions_refused.labels("too_fast", tier.name).inc()
+        raise RateLimited(
+            f"That is faster than the {tier.name} tier allows: {tier.submits_per_minute} submissions a minute."
+            f" The next one is taken in {_said(wait)}.",
+            retry_after=wait,
+        )
 
 
 async def _store(studio: Studio, payload: dict[str, object]) -> Row[tuple[str, str, int]]:
