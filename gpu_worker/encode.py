@@ -64,6 +64,9 @@ def _write_video(frames: Frames, fps: int, path: Path) -> EncodedFile:
         context = stream.codec_context
         # A seek lands within two seconds, also in long clips.
         context.gop_size = max(1, 2 * fps)
+        # x264's threads race: on a busy machine 26 of 60 runs over the same frames gave other bits, one in 500 even
+        # with a single thread that looks ahead. Alone it never does, and the GPU is at its next job meanwhile.
+        context.thread_count = 1
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = ColorRange.MPEG
         for pixels in frames:

@@ -11,13 +11,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat, Wish, Wishes
+from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat, Wishes
 from backend.db.models import Attempt, Job, Worker
 from backend.db.repositories import jobs
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause
 from backend.domain.generation import JobEvent, JobState
 from backend.services.build_order import attempt_prefix
 from backend.services.return_job import return_job
+from backend.services.worker_wishes import wishes_for
 from backend.studio import Studio
 
 _NOW = func.clock_timestamp()
@@ -54,28 +55,6 @@ async def accept_heartbeat(studio: Studio, heartbeat: Heartbeat) -> Wishes:
     for account_id, job_id in moved:
         await studio.wakeups.account_changed(account_id, job_id)
     return wishes
-
-
-async def wishes_for(
-    session: AsyncSession, worker_id: str, attempt_ids: list[str], *, drain: bool = False
-) -> Wishes:
-    """What is wanted of these attempts of a worker: go on while they are live, stop once they have ended.
-
-    An attempt that has ended is acknowledged too, so that its report is sent no more.
-    """
-    rows = await session.execute(
-        select(col(Attempt.id), col(Attempt.state), col(Attempt.preempt_until) > _NOW).where(
-            col(Attempt.id).in_(attempt_ids), Attempt.worker_id == worker_id
-        )
-    )
-    wanted: dict[str, Wish] = {}
-    for ident, state, preempted in rows:
-        if AttemptState(state) not in LIVE:
-            wanted[ident] = Wish.STOP
-        else:
-            wanted[ident] = Wish.PREEMPT if preempted else Wish.GO
-    ended = tuple(ident for ident in attempt_ids if wanted.get(ident) is Wish.STOP)
-    return Wishes(worker_id=worker_id, attempts=wanted, acknowledged=ended, drain=drain)
 
 
 async def _record_worker(session: AsyncSession, heartbeat: Heartbeat) -> bool:

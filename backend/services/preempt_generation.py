@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import func, or_, text, update
-from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel import col
 
 from backend.contracts import Wishes
-from backend.db.models import Attempt, Job, Worker
+from backend.db.models import Attempt, Job
 from backend.db.repositories import leadership
 from backend.domain.attempt import LIVE
 from backend.domain.patience import stops_within
 from backend.log import get_logger
-from backend.services.accept_heartbeat import wishes_for
 from backend.services.dispatch_generation import NotLeading, Term
 from backend.services.worker_pace import pace_of, stage_of
+from backend.services.worker_wishes import wishes_of
 from backend.studio import Studio
 
 log = get_logger(__name__)
@@ -68,15 +67,6 @@ async def preempt_generation(studio: Studio, term: Term, *, attempt_id: str) -> 
         )
         if getattr(asked, "rowcount", 0) != 1:
             return None
-        wishes = await _wishes_of(session, attempt.worker_id)
+        wishes = await wishes_of(session, attempt.worker_id)
     log.info("job.preempted", job_id=job.id, attempt=attempt_id, worker_id=attempt.worker_id)
     return Preemption(attempt_id=attempt_id, job_id=job.id, wishes=wishes, within=within)
-
-
-async def _wishes_of(session: AsyncSession, worker_id: str) -> Wishes:
-    """All that is wanted of a worker, since wishes are written whole."""
-    live = await session.exec(
-        select(Attempt.id).where(Attempt.worker_id == worker_id, col(Attempt.state).in_([*LIVE]))
-    )
-    drain = await session.scalar(select(Worker.drain_requested).where(Worker.id == worker_id))
-    return await wishes_for(session, worker_id, list(live), drain=bool(drain))
