@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from math import ceil
 
-from backend.domain.generation import ENDS, ON_WORKER, JobState
+from backend.domain.generation import ON_WORKER, JobEvent, JobState, can
 from backend.domain.pricing import partial_charge
 from backend.domain.review import CaseState
 from backend.recipes import CATALOGUE, Capability, Recipe
@@ -165,7 +165,7 @@ def job_view(job: Job) -> JobView:
         preview_url=f"/media/{job.id}/preview?v={job.preview}" if job.preview and not job.ended else "",
         ended=job.ended,
         went_wrong=job.state in (JobState.FAILED, JobState.BLOCKED),
-        can_cancel=job.state not in ENDS and job.state is not JobState.APPROVED,
+        can_cancel=can(job.state, JobEvent.CANCELLED),
         can_retry=job.state in (JobState.FAILED, JobState.CANCELLED),
     )
 
@@ -236,15 +236,13 @@ def _charge(job: Job) -> str:
 
 
 def _stop_cost(job: Job) -> str:
-    if job.state is JobState.MODERATING:
-        return f"The clip is made. Stopping it now costs all {credits(job.quoted)}."
     if job.state is not JobState.RUNNING:
         return ""
     part = partial_charge(job.quoted, steps_done=job.steps_done, steps=job.num_inference_steps)
     if not part:
         return ""
     steps = f"{job.steps_done} of {job.num_inference_steps} steps are done."
-    return f"{steps} You pay {part} of {credits(job.quoted)} for them."
+    return f"{steps} You pay {part} of {credits(job.quoted)} for them. Once it is rendered it can't be cancelled."
 
 
 def is_in_review(job: Job) -> bool:

@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from backend.api.dependencies import studio_of
 from backend.log import get_logger
+from backend.services.locate_artifact import may_be_served
 from backend.storage import BadKey, ObjectNotFound, ObjectTooLarge, StorageUnavailable, content_type_of
 from backend.storage.local import LocalStorage
 from backend.storage.signing import ExpiredUrl, ForgedUrl, Permit
@@ -20,7 +21,7 @@ log = get_logger(__name__)
 
 router = APIRouter(include_in_schema=False)
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _INLINE_TYPES = ("image/png", "image/jpeg", "image/webp", "video/mp4", "application/json")
 _HEADERS = {
     "accept-ranges": "bytes",
@@ -37,6 +38,8 @@ async def read_object(request: Request, key: str) -> Response:
     """Bytes of one object: 200, 206 for a range, 403 forged, 404 gone, 410 ended, 416 outside."""
     store, permit = _permit(request, key)
     try:
+        if not await may_be_served(studio_of(request), key):
+            raise ObjectNotFound(key)
         size = (await store.head(key)).size_bytes
     except ObjectNotFound:
         raise HTTPException(404, "there is no such object") from None
@@ -50,10 +53,10 @@ async def read_object(request: Request, key: str) -> Response:
     wanted = _RANGE.fullmatch(request.headers.get("range", ""))
     if wanted and (wanted[1] or wanted[2]):
         if wanted[1]:
-            start = int(wanted[1])
-            end = min(size, int(wanted[2]) + 1) if wanted[2] else size
+            start = _bytes(wanted[1])
+            end = min(size, _bytes(wanted[2]) + 1) if wanted[2] else size
         else:
-            start = max(0, size - int(wanted[2]))
+            start = max(0, size - _bytes(wanted[2]))
         if start >= size or start >= end:
             return Response(status_code=416, headers={**headers, "content-range": f"bytes */{size}"})
         headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
@@ -73,7 +76,7 @@ async def write_object(request: Request, key: str) -> Response:
     if permit.content_type and request.headers.get("content-type", "") != permit.content_type:
         raise HTTPException(415, f"this address takes {permit.content_type}")
     announced = request.headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced) > permit.max_bytes:
+    if not re.fullmatch("[0-9]+", announced) or _bytes(announced) > permit.max_bytes:
         raise HTTPException(413, f"this address takes {permit.max_bytes} bytes at most")
     try:
         size = await store.receive(key, request.stream(), max_bytes=permit.max_bytes)
@@ -84,6 +87,11 @@ async def write_object(request: Request, key: str) -> Response:
         raise HTTPException(503, "the object could not be written", headers={"retry-after": "5"}) from error
     log.debug("object.written", key=key, size_bytes=size)
     return Response(status_code=201)
+
+
+def _bytes(digits: str) -> int:
+    """A count of bytes. Of thousands of digits the first ones do: no object is that large, and `int` refuses them."""
+    return int(digits.lstrip("0")[:18] or "0")
 
 
 def _permit(request: Request, key: str) -> tuple[LocalStorage, Permit]:

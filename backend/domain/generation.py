@@ -13,7 +13,7 @@ class JobState(StrEnum):
         "assigned"  # an order lies with a worker. Out: that worker's start or report, the reaper, cancel
     )
     RUNNING = "running"  # that worker said that it began. Out: its report, the reaper, cancel
-    MODERATING = "moderating"  # the clip is in storage, withheld. Out: moderate, cancel
+    MODERATING = "moderating"  # the clip is in storage, withheld; too late to cancel. Out: moderate
     IN_REVIEW = "in_review"  # a human decides. Out: decide_review, cancel
     APPROVED = "approved"  # may be shown, not yet charged. Out: publish
     COMPLETED = "completed"  # end: released and charged
@@ -67,7 +67,6 @@ TRANSITIONS: MappingProxyType[tuple[JobState, JobEvent], JobState] = MappingProx
         (_S.MODERATING, _E.REVIEW_NEEDED): _S.IN_REVIEW,
         (_S.MODERATING, _E.OUTPUT_BLOCKED): _S.BLOCKED,
         (_S.MODERATING, _E.GAVE_UP): _S.FAILED,
-        (_S.MODERATING, _E.CANCELLED): _S.CANCELLED,
         (_S.IN_REVIEW, _E.ALLOWED): _S.APPROVED,
         (_S.IN_REVIEW, _E.OUTPUT_BLOCKED): _S.BLOCKED,
         (_S.IN_REVIEW, _E.CANCELLED): _S.CANCELLED,

@@ -14,7 +14,6 @@ class Outcome(StrEnum):
     CANCELLED_UNSTARTED = "cancelled_unstarted"
     CANCELLED_PARTWAY = "cancelled_partway"
     CANCELLED_WAITING = "cancelled_waiting"
-    CANCELLED_MADE = "cancelled_made"
     CANCELLED_IN_REVIEW = "cancelled_in_review"
     FAILED = "failed"
     BLOCKED = "blocked"
@@ -45,7 +44,7 @@ def outcome_of(job: Charged) -> Outcome:
         case JobState.FAILED:
             return Outcome.FAILED
         case _ if job.rendered:
-            return Outcome.CANCELLED_MADE if job.charged else Outcome.CANCELLED_IN_REVIEW
+            return Outcome.CANCELLED_IN_REVIEW
         case _ if not job.started:
             return Outcome.CANCELLED_UNSTARTED
         case _:
@@ -68,8 +67,6 @@ def why(job: Charged) -> str:
             )
         case Outcome.CANCELLED_WAITING:
             return "Cancelled while it waited for a worker, or before a step counted. Nothing is charged."
-        case Outcome.CANCELLED_MADE:
-            return "Cancelled when all its steps were done. They are charged."
         case Outcome.CANCELLED_IN_REVIEW:
             return "Cancelled while a person was looking at it. Nothing is charged."
         case Outcome.FAILED:

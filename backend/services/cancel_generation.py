@@ -20,54 +20,52 @@ from backend.studio import Studio
 
 
 async def cancel_generation(studio: Studio, principal: Principal, job_id: str) -> JobView:
-    """Cancel; a job that was cancelled before is answered again. Raises `NotFound`, `Conflict` after its end."""
+    """Cancel; a job that was cancelled before is answered again. Raises `NotFound`, and `Conflict` once it is rendered.
+
+    Of callers that race, one cancels and the others find it cancelled.
+    """
     async with studio.db.transaction() as session:
         job = await load_own(session, principal, job_id)
-        if job.state != JobState.CANCELLED and not await cancel_in(session, job):
-            raise Conflict(f"The video is {job.state}; it can't be cancelled any more.", param="video_id")
+        if not await cancel_in(session, job) and job.state != JobState.CANCELLED:
+            raise Conflict(_too_late(JobState(job.state)), param="video_id")
     await studio.wakeups.account_changed(principal.account_id, job_id)
     return await get_generation(studio, principal, job_id)
 
 
 async def cancel_in(session: AsyncSession, job: Job) -> bool:
-    """Cancel within the caller's transaction. False: it has ended, or is about to be published."""
-    for _ in range(3):
-        before = JobState(job.state)
-        if before in ENDS:
-            return False
-        # Lock order everywhere: job, then attempt, then hold.
-        await session.refresh(job, with_for_update=True)
-        charge = charge_on_cancel(job)
-        if await jobs.move(
-            session,
-            job,
-            JobEvent.CANCELLED,
-            charged=charge,
-            error_code="cancelled",
-            error_message="Cancelled by its owner.",
-        ):
-            attempt = await jobs.live_attempt(session, job.id)
-            if attempt is not None:
-                await jobs.end_attempt(session, attempt, AttemptState.CANCELLED, cause="cancelled")
-            await ledger.end_hold(session, job.id, charge=charge, reason="cancelled")
-            await session.execute(
-                update(ReviewCase)
-                .where(col(ReviewCase.job_id) == job.id, col(ReviewCase.state).in_(["open", "decided"]))
-                .values(state=CaseState.DROPPED.value)
-                .execution_options(synchronize_session=False)
-            )
-            await outbox.put(
-                session,
-                [
-                    OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id),
-                    OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S),
-                ],
-                trace_id=job.trace_id,
-            )
-            return True
-        if job.state == before:
-            return False
-    return False
+    """Cancel within the caller's transaction, and leave the job as it is now. False: its state forbids it."""
+    # Lock order everywhere: job, then attempt, then hold. Locked before its state is looked at: whoever comes second
+    # sees what the first one did.
+    await session.refresh(job, with_for_update=True)
+    charge = charge_on_cancel(job)
+    if not await jobs.move(
+        session,
+        job,
+        JobEvent.CANCELLED,
+        charged=charge,
+        error_code="cancelled",
+        error_message="Cancelled by its owner.",
+    ):
+        return False
+    attempt = await jobs.live_attempt(session, job.id)
+    if attempt is not None:
+        await jobs.end_attempt(session, attempt, AttemptState.CANCELLED, cause="cancelled")
+    await ledger.end_hold(session, job.id, charge=charge, reason="cancelled")
+    await session.execute(
+        update(ReviewCase)
+        .where(col(ReviewCase.job_id) == job.id, col(ReviewCase.state).in_(["open", "decided"]))
+        .values(state=CaseState.DROPPED.value)
+        .execution_options(synchronize_session=False)
+    )
+    await outbox.put(
+        session,
+        [
+            OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id),
+            OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S),
+        ],
+        trace_id=job.trace_id,
+    )
+    return True
 
 
 def charge_on_cancel(job: Job) -> int:
@@ -75,10 +73,15 @@ def charge_on_cancel(job: Job) -> int:
     match JobState(job.state):
         case JobState.RUNNING:
             return pricing.partial_charge(job.quoted, steps_done=job.steps_done, steps=job.steps)
-        case JobState.ASSIGNED | JobState.QUEUED:
+        case _:
             # Steps of an attempt that a worker lost or handed back were our trouble, not a service.
             return 0
-        case JobState.MODERATING:
-            return job.quoted
-        case _:
-            return 0
+
+
+def _too_late(state: JobState) -> str:
+    if state in ENDS:
+        return f"The video is {state}; it can't be cancelled any more."
+    return (
+        "The clip is rendered and is being checked: it can't be cancelled any more."
+        " Delete it if you don't want it; it is charged only if it could have been shown."
+    )

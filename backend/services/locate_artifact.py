@@ -43,6 +43,29 @@ class LocatedArtifact:
         return f"{self.job_id}{suffix}.{ending.get(self.content_type, 'bin')}"
 
 
+RELEASED = "released"
+
+
+def released_prefix(job_id: str) -> str:
+    """The folder of what is served of a job."""
+    return f"{RELEASED}/{job_id}/"
+
+
+async def may_be_served(studio: Studio, key: str) -> bool:
+    """Whether a signed URL of this object still counts: a clip may have been deleted or taken down since it was signed.
+
+    Objects that were never released to anybody (an attempt's own, uploads) go by their signature alone.
+    """
+    folder, _, rest = key.partition("/")
+    if folder != RELEASED:
+        return True
+    async with studio.db.reading() as session:
+        state = await session.scalar(
+            select(Artifact.state).where(Artifact.job_id == rest.partition("/")[0], Artifact.key == key)
+        )
+    return bool(state == ArtifactState.RELEASED)
+
+
 async def locate_artifact(
     studio: Studio, principal: Principal, job_id: str, kind: ArtifactKind
 ) -> LocatedArtifact:

@@ -19,6 +19,7 @@ from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent, JobState
 from backend.domain.review import CaseStage
 from backend.ids import IdPrefix, new_id
+from backend.services.cancel_generation import cancel_in
 from backend.services.creator_text import text_for
 from backend.services.fail_damaged_clip import fail_damaged_clip
 from backend.storage import ObjectNotFound, download
@@ -122,8 +123,15 @@ async def _record(
                             clause=ruling.clause,
                         )
                     )
+                    if job.deleted_at is not None:
+                        # Its owner threw it away: nobody has to look at it, and nobody pays for it.
+                        await session.flush()
+                        await cancel_in(session, job)
             case Verdict.BLOCK:
                 await block_output(session, job, ruling.clause)
+                if job.deleted_at is not None:
+                    event = OutboxEvent(consumer=Consumer.SWEEP, subject=job_id)
+                    await outbox.put(session, [event], trace_id=job.trace_id)
     await studio.wakeups.account_changed(job.account_id, job_id)
     return ruling.verdict
 

@@ -20,17 +20,13 @@ from backend.domain.artifact import ArtifactState
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent, JobState
 from backend.services.fail_damaged_clip import fail_damaged_clip
+from backend.services.locate_artifact import released_prefix
 from backend.storage import ObjectNotFound
 from backend.studio import Studio
 
 
 class UnjudgedBytes(Exception):
     """An artifact has no allowing verdict on its very bytes; it is never released."""
-
-
-def released_prefix(job_id: str) -> str:
-    """The folder of what is served of a job."""
-    return f"released/{job_id}/"
 
 
 async def publish_generation(studio: Studio, job_id: str) -> None:

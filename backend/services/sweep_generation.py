@@ -7,7 +7,7 @@ from backend.db.models import Artifact, Job
 from backend.db.repositories import jobs
 from backend.domain.artifact import ArtifactState
 from backend.domain.generation import ENDS
-from backend.services.publish_generation import released_prefix
+from backend.services.locate_artifact import released_prefix
 from backend.studio import Studio
 
 _GONE = (ArtifactState.DELETED.value, ArtifactState.EXPIRED.value)

@@ -60,9 +60,6 @@ async def end_by(studio: Studio, creator: Principal, way: str) -> str:
         await cancel_generation(studio, creator, job.id)
         return job.id
     await worker.finish(order)
-    if way == "cancelled when it was made":
-        await cancel_generation(studio, creator, job.id)
-        return job.id
     review = way == "cancelled in review"
     await moderate_generation(studio, job.id, judge(Verdict.REVIEW if review else Verdict.BLOCK))
     if review:
@@ -76,7 +73,6 @@ async def end_by(studio: Studio, creator: Principal, way: str) -> str:
         ("open", "held", None, "Nothing is charged before"),
         ("cancelled before it began", "cancelled_unstarted", 0, "Nothing is charged"),
         ("cancelled partway", "cancelled_partway", (-2, 0), "rounded down"),
-        ("cancelled when it was made", "cancelled_made", 1, "They are charged"),
         ("cancelled in review", "cancelled_in_review", 0, "Nothing is charged"),
         ("failed", "failed", 0, "Nothing is charged"),
         ("blocked", "blocked", 0, "rules"),
@@ -92,8 +88,7 @@ async def test_each_end_has_its_receipt(
     if share is None:
         assert (receipt.state, receipt.charged, receipt.refunded) == (HoldState.OPEN, 0, 0)
         return
-    wanted = receipt.quoted * (receipt.steps - 2) // receipt.steps if isinstance(share, tuple) else 0
-    charged = receipt.quoted if share == 1 else wanted
+    charged = receipt.quoted * (receipt.steps - 2) // receipt.steps if isinstance(share, tuple) else 0
     assert (receipt.charged, receipt.refunded) == (charged, receipt.quoted - charged)
     assert receipt.state is (HoldState.SETTLED if charged else HoldState.RELEASED)
     assert [(part.source, part.held, part.charged) for part in receipt.drawn] == [

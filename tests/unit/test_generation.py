@@ -43,6 +43,7 @@ def test_a_clip_is_approved_only_after_moderation_or_review() -> None:
     assert ways == {JobState.MODERATING, JobState.IN_REVIEW}
 
 
-def test_an_approved_job_is_not_cancelled_any_more() -> None:
+def test_a_rendered_job_is_cancelled_only_while_a_person_looks_at_it() -> None:
     assert can(JobState.IN_REVIEW, JobEvent.CANCELLED)
+    assert not can(JobState.MODERATING, JobEvent.CANCELLED)
     assert not can(JobState.APPROVED, JobEvent.CANCELLED)

@@ -1,0 +1,161 @@
+"""Callers that race to stop a job, and clips that are thrown away while nobody has judged them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func
+from sqlmodel import select
+
+from backend.auth.principal import Role
+from backend.db.engine import Database
+from backend.db.models import Job, OutboxRow
+from backend.db.repositories import ledger
+from backend.domain.errors import Conflict, NotFound
+from backend.domain.events import Consumer
+from backend.domain.generation import JobState
+from backend.services.cancel_generation import cancel_generation
+from backend.services.delete_generation import delete_generation
+from backend.services.get_generation import get_generation
+from backend.services.locate_artifact import RELEASED, may_be_served, released_prefix
+from backend.services.moderate_generation import moderate_generation
+from backend.services.publish_generation import publish_generation
+from backend.services.review_cases import list_cases
+from backend.services.sweep_generation import sweep_generation
+from backend.storage import StorageUnavailable
+from backend.storage.local import LocalStorage
+from backend.studio import Studio
+from moderation.verdict import Verdict
+from tests.integration.life_rig import (
+    MessageWorker,
+    empty,
+    judge,
+    ledger_is_sound,
+    make_creator,
+    open_test_studio,
+    run_to_end,
+    submit,
+)
+
+
+@pytest.fixture
+async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
+    await empty(db)
+    made = open_test_studio(db, valkey_url, tmp_path)
+    yield made
+    await ledger_is_sound(made)
+    await made.wakeups.close()
+
+
+@pytest.fixture
+def worker(studio: Studio) -> MessageWorker:
+    return MessageWorker(studio)
+
+
+class DeletesNothing(LocalStorage):
+    """A store that is away when something is to be deleted."""
+
+    async def delete(self, key: str) -> None:
+        raise StorageUnavailable(key)
+
+
+async def _sweeps_wanted(studio: Studio, job_id: str) -> int:
+    wanted = select(func.count()).where(
+        OutboxRow.subject == job_id, OutboxRow.consumer == Consumer.SWEEP.value
+    )
+    async with studio.db.reading() as session:
+        return (await session.exec(wanted)).one()
+
+
+async def _stored(studio: Studio, job_id: str) -> list[str]:
+    return [
+        info.key
+        for prefix in (f"jobs/{job_id}/", released_prefix(job_id))
+        async for info in studio.storage.list_objects(prefix)
+    ]
+
+
+async def test_of_callers_that_race_to_cancel_every_one_is_told_it_is_cancelled(
+    studio: Studio, worker: MessageWorker
+) -> None:
+    creator = await make_creator(studio, credits=1000)
+    for _ in range(6):
+        job = await submit(studio, creator, num_inference_steps=400)
+        await worker.step(await worker.take(job.id), 100)
+        answers = await asyncio.gather(*(cancel_generation(studio, creator, job.id) for _ in range(4)))
+        assert {(a.state, a.charged) for a in answers} == {(JobState.CANCELLED, job.quoted // 4)}
+
+
+async def test_a_rendered_clip_is_too_late_to_cancel_and_says_so(
+    studio: Studio, worker: MessageWorker
+) -> None:
+    creator = await make_creator(studio)
+    job = await submit(studio, creator)
+    await worker.finish(await worker.take(job.id))
+    with pytest.raises(Conflict, match="rendered and is being checked"):
+        await cancel_generation(studio, creator, job.id)
+    assert (await get_generation(studio, creator, job.id)).state is JobState.MODERATING
+
+
+@pytest.mark.parametrize(
+    ("verdict", "end", "charged"),
+    [
+        (Verdict.ALLOW, JobState.COMPLETED, True),
+        (Verdict.BLOCK, JobState.BLOCKED, False),
+        (Verdict.REVIEW, JobState.CANCELLED, False),
+    ],
+)
+async def test_a_clip_deleted_before_its_verdict_is_charged_only_if_it_could_have_been_shown(
+    studio: Studio, worker: MessageWorker, verdict: Verdict, end: JobState, charged: bool
+) -> None:
+    creator = await make_creator(studio, credits=100)
+    moderator = await make_creator(studio, role=Role.MODERATOR)
+    job = await submit(studio, creator)
+    await worker.finish(await worker.take(job.id))
+    await delete_generation(studio, creator, job.id)
+    with pytest.raises(NotFound):
+        await get_generation(studio, creator, job.id)
+    await moderate_generation(studio, job.id, judge(verdict))
+    await publish_generation(studio, job.id)
+    async with studio.db.reading() as session:
+        row = await session.get_one(Job, job.id)
+        available, held = await ledger.balance(session, creator.account_id)
+    paid = job.quoted if charged else 0
+    assert (row.state, row.charged, available, held) == (end, paid, 100 - paid, 0)
+    assert await list_cases(studio, moderator) == []
+    assert not any(
+        [await may_be_served(studio, key) for key in await _stored(studio, job.id) if RELEASED in key]
+    )
+    assert await _sweeps_wanted(studio, job.id) >= 2
+    await sweep_generation(studio, job.id)
+    assert await _stored(studio, job.id) == []
+
+
+async def test_a_deleted_clips_bytes_are_gone_when_the_request_is_answered(
+    studio: Studio, worker: MessageWorker
+) -> None:
+    creator = await make_creator(studio)
+    job = await submit(studio, creator)
+    await run_to_end(studio, worker, job.id)
+    assert await _stored(studio, job.id)
+    await delete_generation(studio, creator, job.id)
+    assert await _stored(studio, job.id) == []
+
+
+async def test_a_store_that_is_away_keeps_no_deletion_from_being_done(
+    studio: Studio, worker: MessageWorker, tmp_path: Path
+) -> None:
+    creator = await make_creator(studio)
+    job = await submit(studio, creator)
+    await run_to_end(studio, worker, job.id)
+    (served, *_rest) = [key for key in await _stored(studio, job.id) if key.startswith("released/")]
+    assert await may_be_served(studio, served)
+
+    full = DeletesNothing(tmp_path / "storage", secret=b"s" * 32, worker_url="http://studio")
+    await delete_generation(replace(studio, storage=full), creator, job.id)
+    assert await _stored(studio, job.id)
+    with pytest.raises(NotFound):
+        await get_generation(studio, creator, job.id)
+    assert not await may_be_served(studio, served)
