@@ -58,6 +58,9 @@ attempts = Counter("zoetrope_attempts_total", "Attempts that ended", ("model", "
 stale_reports = Counter(
     "zoetrope_stale_reports_total", "Worker messages refused for an old fencing token", registry=REGISTRY
 )
+unbuildable_orders = Counter(
+    "zoetrope_unbuildable_orders_total", "Jobs failed because their rows make no order", registry=REGISTRY
+)
 denoise_step = Histogram(
     "zoetrope_denoise_step_duration_seconds",
     "Time of one denoising step",

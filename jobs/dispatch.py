@@ -15,7 +15,7 @@ from backend.domain.events import Consumer
 from backend.domain.scheduling import FairQueue, Place, TierShare
 from backend.domain.tiers import Tier
 from backend.log import get_logger
-from backend.services.dispatch_generation import Term, dispatch_generation, unseen_orders
+from backend.services.dispatch_generation import Term, dispatch_generation, due_orders
 from backend.services.scheduling_state import (
     JobNow,
     Speeds,
@@ -87,7 +87,7 @@ class Dispatcher:
                 now_s = self._studio.clock.monotonic()
                 if now_s - resend_at >= RESEND_EVERY_S:
                     resend_at = now_s
-                    for order in await unseen_orders(self._studio):
+                    for order in await due_orders(self._studio):
                         await send_order(self._queues, order)
                 if now_s - speeds_at >= SPEEDS_EVERY_S:
                     speeds_at = now_s

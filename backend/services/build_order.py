@@ -11,33 +11,60 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.contracts import Conditioning, Order, OrderObjects, RenderSpec, ResumeFrom, SignedObject
 from backend.db.models import Attempt, Job, Upload
 from backend.domain.attempt import LEASE
+from backend.domain.spec import GenerationSpec, UnreadableSpec
 from backend.recipes import CATALOGUE
 from backend.storage import Reader
 from backend.studio import Studio
 
-URL_TTL = timedelta(hours=12)
-"""Signed URLs of an order outlive the longest render and the time it waits in a worker's next slot."""
+URL_TTL = timedelta(hours=1)
+"""Of an order's signed URLs. While its attempt lives the order is sent again, with fresh ones, every `RENEWED_AFTER`;
+so this is how long a worker can still write once its attempt has ended."""
+RENEWED_AFTER = timedelta(minutes=20)
+"""Leaves a leader that is away, or a worker that can't hear, 40 minutes to come back before an upload is refused."""
+CHECKPOINT_EVERY_S = 20.0
+"""For a recipe that this process doesn't know (its worker may be of a newer release)."""
 MAX_CLIP_BYTES = 2 * 2**30
 MAX_IMAGE_BYTES = 32 * 2**20
 MAX_CHECKPOINT_BYTES = 1 * 2**30
 
 
+class UnbuildableOrder(Exception):
+    """The job's rows make no order, now or later: its spec can't be read, or an image of it is gone."""
+
+
 def attempt_prefix(job_id: str, fence: int) -> str:
     """The folder that one attempt writes to, and no other does."""
-    return f"jobs/{job_id}/{fence}/"
+    return f"{attempts_prefix(job_id)}{fence}/"
 
 
-async def load_uploads(session: AsyncSession, job: Job) -> dict[str, Upload]:
-    """The images that the job is conditioned on, by id."""
-    ids = [str(image["upload_id"]) for image in _images(job)]
-    rows = await session.exec(select(Upload).where(col(Upload.id).in_(ids)))
-    return {row.id: row for row in rows}
+def attempts_prefix(job_id: str) -> str:
+    """The folder of all that attempts at a job wrote. Nothing below it is ever shown after a verdict."""
+    return f"jobs/{job_id}/"
 
 
-async def build_order(studio: Studio, job: Job, attempt: Attempt, uploads: Mapping[str, Upload]) -> Order:
+def spec_of(job: Job) -> GenerationSpec:
+    """The job's spec. Raises `UnbuildableOrder`."""
+    try:
+        return GenerationSpec.from_json(job.spec)
+    except UnreadableSpec as error:
+        raise UnbuildableOrder(str(error)) from error
+
+
+async def load_uploads(session: AsyncSession, spec: GenerationSpec) -> dict[str, Upload]:
+    """The images that a job is conditioned on, by id. Raises `UnbuildableOrder` where one is gone."""
+    rows = await session.exec(select(Upload).where(col(Upload.id).in_(spec.upload_ids)))
+    found = {row.id: row for row in rows}
+    if missing := set(spec.upload_ids) - found.keys():
+        raise UnbuildableOrder(f"there is no upload {sorted(missing)[0]!r}")
+    return found
+
+
+async def build_order(
+    studio: Studio, job: Job, attempt: Attempt, spec: GenerationSpec, uploads: Mapping[str, Upload]
+) -> Order:
     """The order, with fresh signed URLs. Only signs; touches no database."""
     prefix = attempt_prefix(job.id, attempt.fence)
-    recipe = CATALOGUE[job.recipe]
+    recipe = CATALOGUE.get(job.recipe)
     clip, thumbnail, spritesheet, preview, report, checkpoint_a, checkpoint_b = await asyncio.gather(
         _writable(studio, prefix + "clip.mp4", "video/mp4", MAX_CLIP_BYTES),
         _writable(studio, prefix + "thumbnail.webp", "image/webp", MAX_IMAGE_BYTES),
@@ -47,18 +74,15 @@ async def build_order(studio: Studio, job: Job, attempt: Attempt, uploads: Mappi
         _writable(studio, prefix + "checkpoint-a", "application/octet-stream", MAX_CHECKPOINT_BYTES),
         _writable(studio, prefix + "checkpoint-b", "application/octet-stream", MAX_CHECKPOINT_BYTES),
     )
-    conditioning = tuple(
-        [
-            Conditioning(
-                image=await _readable(studio, uploads[str(image["upload_id"])].key),
-                sha256=uploads[str(image["upload_id"])].sha256,
-                frame_index=cast(int, image.get("frame_index", 0)),
-                strength=cast(float, image.get("strength", 1.0)),
-            )
-            for image in _images(job)
-        ]
-    )
-    spec = job.spec
+    conditioning = [
+        Conditioning(
+            image=await _readable(studio, uploads[image.upload_id].key),
+            sha256=uploads[image.upload_id].sha256,
+            frame_index=image.frame_index,
+            strength=image.strength,
+        )
+        for image in spec.conditioning
+    ]
     return Order(
         attempt_id=attempt.id,
         job_id=job.id,
@@ -69,14 +93,14 @@ async def build_order(studio: Studio, job: Job, attempt: Attempt, uploads: Mappi
         spec=RenderSpec(
             prompt=job.prompt,
             negative_prompt=job.negative_prompt,
-            width=cast(int, spec["width"]),
-            height=cast(int, spec["height"]),
-            num_frames=cast(int, spec["num_frames"]),
-            fps=cast(int, spec["fps"]),
-            num_inference_steps=cast(int, spec["num_inference_steps"]),
-            guidance_scale=cast(float, spec["guidance_scale"]),
-            seed=cast(int, spec["seed"]),
-            conditioning=conditioning,
+            width=spec.width,
+            height=spec.height,
+            num_frames=spec.num_frames,
+            fps=spec.fps,
+            num_inference_steps=spec.num_inference_steps,
+            guidance_scale=spec.guidance_scale,
+            seed=spec.seed,
+            conditioning=tuple(conditioning),
         ),
         objects=OrderObjects(
             clip=clip,
@@ -89,7 +113,7 @@ async def build_order(studio: Studio, job: Job, attempt: Attempt, uploads: Mappi
         ),
         resume=await _resume(studio, job),
         lease_s=LEASE.total_seconds(),
-        checkpoint_every_s=recipe.checkpoint_every_s,
+        checkpoint_every_s=recipe.checkpoint_every_s if recipe is not None else CHECKPOINT_EVERY_S,
         saves_memory=attempt.saves_memory,
         trace_id=job.trace_id,
     )
@@ -115,7 +139,3 @@ async def _readable(studio: Studio, key: str) -> SignedObject:
     return SignedObject(
         key=key, get_url=await studio.storage.signed_get(key, ttl=URL_TTL, reader=Reader.WORKER)
     )
-
-
-def _images(job: Job) -> list[dict[str, object]]:
-    return cast("list[dict[str, object]]", job.spec.get("conditioning", []))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from backend.domain import pricing
 from backend.domain.errors import InvalidField
+from backend.domain.spec import ConditioningImage, GenerationSpec
 from backend.domain.tiers import Tier
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE, Capability, Recipe
 from backend.recipes.recipe import Range
@@ -63,18 +64,18 @@ class ResolvedRequest:
     gpu_s: float
     quoted: int
 
-    def spec(self) -> dict[str, object]:
-        """As stored with the job."""
-        return {
-            "width": self.width,
-            "height": self.height,
-            "num_frames": self.num_frames,
-            "fps": self.fps,
-            "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": self.guidance_scale,
-            "seed": self.seed,
-            "conditioning": [asdict(image) for image in self.conditioning],
-        }
+    def spec(self) -> GenerationSpec:
+        """What is stored with the job."""
+        return GenerationSpec(
+            width=self.width,
+            height=self.height,
+            num_frames=self.num_frames,
+            fps=self.fps,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            seed=self.seed,
+            conditioning=tuple(ConditioningImage(**asdict(image)) for image in self.conditioning),
+        )
 
 
 def resolve(

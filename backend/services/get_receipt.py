@@ -13,6 +13,7 @@ from backend.domain.credits import Draw, GrantSource, HoldState, split
 from backend.domain.errors import NotFound
 from backend.domain.generation import JobState
 from backend.domain.receipt import Charged, Outcome, outcome_of, why
+from backend.domain.spec import GenerationSpec
 from backend.studio import Studio
 
 
@@ -91,6 +92,7 @@ def _receipt(hold: Hold, job: Job, drawn: Sequence[tuple[HoldDraw, Grant]]) -> R
         rendered=job.rendered_at is not None,
     )
     state = HoldState(hold.state)
+    spec = GenerationSpec.from_json(job.spec)
     draws = [Draw(grant_id=draw.grant_id, amount=draw.amount) for draw, _ in drawn]
     spent = {part.grant_id: part.amount for part in split(draws, hold.charged)[0]}
     return ReceiptView(
@@ -98,8 +100,8 @@ def _receipt(hold: Hold, job: Job, drawn: Sequence[tuple[HoldDraw, Grant]]) -> R
         job_id=job.id,
         prompt=job.prompt,
         model=job.recipe,
-        size=f"{job.spec.get('width', 0)}x{job.spec.get('height', 0)}",
-        num_frames=int(str(job.spec.get("num_frames", 0))),
+        size=spec.size,
+        num_frames=spec.num_frames,
         steps=job.steps,
         state=state,
         outcome=outcome_of(charged),

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.db.models import Artifact, Feedback, Job
 from backend.domain.artifact import ArtifactKind, ArtifactState
 from backend.domain.generation import ENDS, SHOWS_PREVIEW, JobState
+from backend.domain.spec import GenerationSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +77,6 @@ class JobView:
         return 0 if self.ended else self.quoted
 
 
-def _int(spec: dict[str, object], key: str) -> int:
-    value = spec.get(key, 0)
-    return int(value) if isinstance(value, int | float) else 0
-
-
 def progress_of(job: Job) -> int:
     """0-100: rendering is all but the last hundredth, which is release."""
     if job.state == JobState.COMPLETED:
@@ -102,8 +98,7 @@ def view_of(
     job: Job, *, released: bool = False, feedback: Feedback | None = None, place: PlaceView | None = None
 ) -> JobView:
     """A view from rows that were loaded."""
-    spec = job.spec
-    guidance = spec.get("guidance_scale", 0.0)
+    spec = GenerationSpec.from_json(job.spec)
     return JobView(
         id=job.id,
         account_id=job.account_id,
@@ -112,16 +107,16 @@ def view_of(
         model=job.recipe,
         prompt=job.prompt,
         negative_prompt=job.negative_prompt,
-        size=f"{_int(spec, 'width')}x{_int(spec, 'height')}",
-        width=_int(spec, "width"),
-        height=_int(spec, "height"),
+        size=spec.size,
+        width=spec.width,
+        height=spec.height,
         seconds=job.seconds,
-        num_frames=_int(spec, "num_frames"),
-        fps=_int(spec, "fps"),
-        seed=_int(spec, "seed"),
+        num_frames=spec.num_frames,
+        fps=spec.fps,
+        seed=spec.seed,
         num_inference_steps=job.steps,
-        guidance_scale=float(guidance) if isinstance(guidance, int | float) else 0.0,
-        has_image=bool(spec.get("conditioning")),
+        guidance_scale=spec.guidance_scale,
+        has_image=bool(spec.conditioning),
         state=JobState(job.state),
         version=job.version,
         input_verdict=job.input_verdict,

@@ -11,6 +11,7 @@ from backend.auth.principal import Principal
 from backend.db.models import Artifact, Job, ReviewCase, Upload, Verdict
 from backend.domain.errors import Conflict, NotAllowed, NotFound
 from backend.domain.review import CLAIM_LEASE, CaseState
+from backend.domain.spec import GenerationSpec
 from backend.studio import Studio
 
 
@@ -99,18 +100,11 @@ async def evidence_key(studio: Studio, principal: Principal, case_id: str, kind:
             if (key := await session.scalar(artifact)) is not None:
                 return str(key)
             job = await session.get(Job, case.job_id)
-            if job is not None and kind in _upload_ids(job):
+            if job is not None and kind in GenerationSpec.from_json(job.spec).upload_ids:
                 upload = await session.get(Upload, kind)
                 if upload is not None:
                     return upload.key
     raise NotFound("There is no such evidence.")
-
-
-def _upload_ids(job: Job) -> tuple[str, ...]:
-    images = job.spec.get("conditioning", [])
-    if not isinstance(images, list):
-        return ()
-    return tuple(str(image["upload_id"]) for image in images if isinstance(image, dict))
 
 
 async def _view(session: AsyncSession, row: ReviewCase) -> CaseView:
@@ -138,5 +132,5 @@ async def _view(session: AsyncSession, row: ReviewCase) -> CaseView:
         note=row.note,
         findings=tuple(verdict.findings for verdict in verdicts),
         artifact_kinds=tuple(sorted(kinds)),
-        upload_ids=_upload_ids(job),
+        upload_ids=GenerationSpec.from_json(job.spec).upload_ids,
     )

@@ -16,7 +16,7 @@ from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent, JobState
 from backend.domain.review import CaseStage
 from backend.ids import IdPrefix, new_id
-from backend.services.build_order import load_uploads
+from backend.services.build_order import load_uploads, spec_of
 from backend.services.creator_text import text_for
 from backend.studio import Studio
 from moderation.policy import default_policy
@@ -33,7 +33,7 @@ async def screen_input(studio: Studio, job_id: str, judge: ImageJudge) -> Verdic
         job = await jobs.load(session, job_id)
         if job is None or job.state != JobState.QUEUED or job.input_verdict != "pending":
             return None
-        uploads = await load_uploads(session, job)
+        uploads = await load_uploads(session, spec_of(job))
     policy = default_policy()
     rulings: list[tuple[str, str, str | None, Ruling]] = []
     for surface, words in ((Surface.PROMPT, job.prompt), (Surface.NEGATIVE_PROMPT, job.negative_prompt)):

@@ -81,7 +81,7 @@ async def submit_generation(
         "prompt": resolved.prompt,
         "negative_prompt": resolved.negative_prompt,
         "seconds": resolved.seconds,
-        "spec": resolved.spec(),
+        "spec": resolved.spec().to_json(),
         "input_verdict": input_verdict,
         "gpu_s": resolved.gpu_s,
         "quoted": resolved.quoted,

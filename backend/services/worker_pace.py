@@ -1,13 +1,12 @@
 """How fast a worker is with a recipe, by its own last attempts; by the recipe while there are none."""
 
-from typing import cast
-
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import AttemptPhase
 from backend.db.models import Attempt, Job
 from backend.domain.patience import Pace, Stage
+from backend.domain.spec import GenerationSpec
 from backend.recipes import CATALOGUE
 
 _STAGES = {
@@ -73,5 +72,5 @@ def expected_step_s(job: Job) -> float:
 
 
 def _pixels(job: Job) -> float:
-    width, height, num_frames = (cast(int, job.spec[name]) for name in ("width", "height", "num_frames"))
-    return float(width * height * num_frames)
+    spec = GenerationSpec.from_json(job.spec)
+    return float(spec.width * spec.height * spec.num_frames)

@@ -8,6 +8,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 TERM_LEASE = timedelta(seconds=4)
 """A leader that did not renew for this long is replaced."""
 
+HOLD_MS = 3_000
+"""How long a transaction that checks the term may stand still, run one statement, or wait for a lock. Together with
+what is left of the lease, this bounds a takeover."""
+
+_HOLDS = text(
+    """
+    SELECT set_config('idle_in_transaction_session_timeout', :ms, true),
+           set_config('statement_timeout', :ms, true), set_config('lock_timeout', :ms, true)
+    FROM leader_terms
+    WHERE name = :name AND holder = :holder AND term = :term AND expires_at > clock_timestamp()
+    FOR SHARE
+    """
+)
+
 
 async def claim(session: AsyncSession, *, name: str, holder: str) -> int | None:
     """Renew our term, or take over one that ended. Returns the term, or None while another leads."""
@@ -33,15 +47,13 @@ async def claim(session: AsyncSession, *, name: str, holder: str) -> int | None:
 
 
 async def holds_term(session: AsyncSession, *, name: str, holder: str, term: int) -> bool:
-    """Whether this term is still ours, locked against a takeover until the transaction ends."""
+    """Whether this term is still ours, locked against a takeover until the transaction ends.
+
+    The rest of the transaction runs under short time-outs: a leader that is stopped in the middle of one would hold
+    its standby off until the server lets go of it.
+    """
     row = (
-        await session.execute(
-            text(
-                "SELECT 1 FROM leader_terms WHERE name = :name AND holder = :holder AND term = :term"
-                " AND expires_at > clock_timestamp() FOR SHARE"
-            ),
-            {"name": name, "holder": holder, "term": term},
-        )
+        await session.execute(_HOLDS, {"name": name, "holder": holder, "term": term, "ms": f"{HOLD_MS}ms"})
     ).one_or_none()
     return row is not None
 
