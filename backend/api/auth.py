@@ -61,10 +61,11 @@ class SignUpIn(_In):
     invitation: Text = ""
 
 
-class TokenIn(_In):
-    """The token of a letter."""
+class ConfirmIn(_In):
+    """The token of a letter, and the password to sign in with from now on."""
 
     token: Text = ""
+    password: Text = ""
 
 
 class ResetIn(_In):
@@ -120,16 +121,23 @@ async def post_sign_up(form: SignUpIn, request: Request, studio: StudioDep) -> R
     )
     if done.signed_in is None:
         return JSONResponse(
-            {"signed_in": False, "message": "Done. Look for a letter from us to confirm your address."}
+            {
+                "signed_in": False,
+                "message": "Done. Look for a letter from us: its link confirms your address and sets your password.",
+            }
         )
     return _with_cookie(JSONResponse({"signed_in": True}), studio, done.signed_in)
 
 
 @router.post("/confirm", dependencies=_form)
-async def post_confirm(form: TokenIn, request: Request, studio: StudioDep) -> Response:
-    """Confirm an address by a letter's token."""
+async def post_confirm(form: ConfirmIn, request: Request, studio: StudioDep) -> Response:
+    """Confirm an address by a letter's token, and choose the password."""
     session = await confirm_email(
-        studio, token=form.token, address=address_of(request), user_agent=_agent(request)
+        studio,
+        token=form.token,
+        password=form.password,
+        address=address_of(request),
+        user_agent=_agent(request),
     )
     return _with_cookie(JSONResponse({"signed_in": True}), studio, session)
 
@@ -148,7 +156,11 @@ async def post_reset(form: ResetIn, request: Request, studio: StudioDep, later: 
     """Set a new password by a letter's token; without one, ask for the letter."""
     if form.token:
         session = await reset_password(
-            studio, token=form.token, password=form.password, user_agent=_agent(request)
+            studio,
+            token=form.token,
+            password=form.password,
+            address=address_of(request),
+            user_agent=_agent(request),
         )
         return _with_cookie(JSONResponse({"signed_in": True}), studio, session)
     if not form.email:

@@ -16,10 +16,25 @@ log = get_logger(__name__)
 
 _PREFIX = "zoetrope:throttle:"
 _MAX_LOCAL = 10_000
-_COUNT = """
-local n = redis.call('INCR', KEYS[1])
-if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return n
+# Looks at all counts, then raises all or none, in one step: tries that come at once can't slip past it together.
+# Answers 0, or the milliseconds until the fullest one starts again.
+_TAKE = """
+local wait = 0
+for i, key in ipairs(KEYS) do
+  if tonumber(redis.call('GET', key) or '0') >= tonumber(ARGV[2 * i - 1]) then
+    wait = math.max(wait, redis.call('PTTL', key), 1)
+  end
+end
+if wait > 0 then return wait end
+for i, key in ipairs(KEYS) do
+  if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[2 * i]) end
+end
+return 0
+"""
+_GIVE_BACK = """
+for _, key in ipairs(KEYS) do
+  if tonumber(redis.call('GET', key) or '0') > 0 then redis.call('DECR', key) end
+end
 """
 
 
@@ -43,20 +58,36 @@ class _LocalCounts:
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, float]] = {}
 
-    def get(self, key: str, now: float) -> tuple[int, float]:
-        count, end = self._counts.get(key, (0, 0.0))
-        return (count, end) if end > now else (0, now)
+    def take(self, buckets: Sequence[Bucket], now: float) -> float:
+        """Count one more in each, unless one is full: then the seconds until it starts again."""
+        found = [(bucket, *self._get(bucket.key, now)) for bucket in buckets]
+        wait_s = max((end - now for bucket, count, end in found if count >= bucket.limit), default=0.0)
+        if wait_s > 0:
+            return wait_s
+        for bucket, count, end in found:
+            self._make_room(now)
+            self._counts[bucket.key] = (count + 1, end if count else now + bucket.window.total_seconds())
+        return 0.0
 
-    def add(self, key: str, now: float, window_s: float) -> None:
-        count, end = self.get(key, now)
-        if len(self._counts) >= _MAX_LOCAL:
-            self._counts = {k: v for k, v in self._counts.items() if v[1] > now}
-            while len(self._counts) >= _MAX_LOCAL:
-                del self._counts[next(iter(self._counts))]
-        self._counts[key] = (count + 1, end if count else now + window_s)
+    def give_back(self, buckets: Sequence[Bucket]) -> None:
+        for bucket in buckets:
+            count, end = self._counts.get(bucket.key, (0, 0.0))
+            if count > 0:
+                self._counts[bucket.key] = (count - 1, end)
 
     def drop(self, key: str) -> None:
         self._counts.pop(key, None)
+
+    def _get(self, key: str, now: float) -> tuple[int, float]:
+        count, end = self._counts.get(key, (0, 0.0))
+        return (count, end) if end > now else (0, now)
+
+    def _make_room(self, now: float) -> None:
+        if len(self._counts) < _MAX_LOCAL:
+            return
+        self._counts = {key: value for key, value in self._counts.items() if value[1] > now}
+        while len(self._counts) >= _MAX_LOCAL:
+            del self._counts[next(iter(self._counts))]
 
 
 _local = _LocalCounts()
@@ -70,6 +101,16 @@ def sign_in_buckets(email: str, address: str) -> tuple[Bucket, ...]:
         Bucket(name=f"sign-in:*:{address}", limit=60, window=quarter),
         Bucket(name=f"sign-in:{email.lower()}:*", limit=100, window=timedelta(hours=1)),
     )
+
+
+def own_password_buckets(user_id: str) -> tuple[Bucket, ...]:
+    """What is counted when somebody who is signed in names their current password."""
+    return (Bucket(name=f"own-password:{user_id}", limit=8, window=timedelta(minutes=15)),)
+
+
+def token_buckets(address: str) -> tuple[Bucket, ...]:
+    """What is counted when a letter's token is tried."""
+    return (Bucket(name=f"token:{address}", limit=60, window=timedelta(minutes=15)),)
 
 
 def sign_up_buckets(address: str) -> tuple[Bucket, ...]:
@@ -86,24 +127,29 @@ def letter_buckets(email: str, address: str) -> tuple[Bucket, ...]:
     )
 
 
-async def check(redis: Redis, clock: Clock, buckets: Sequence[Bucket]) -> None:
-    """Raises `RateLimited` when one of them is full."""
-    for bucket in buckets:
-        count, left_s = await _count(redis, clock, bucket)
-        if count >= bucket.limit:
-            raise RateLimited(
-                "Too many tries. Wait a little, then try again.", retry_after=timedelta(seconds=left_s)
-            )
+async def take(redis: Redis, clock: Clock, buckets: Sequence[Bucket]) -> None:
+    """Count one more try in each, before it is looked at. Raises `RateLimited` when one is full: none counts it."""
+    here_s = _local.take(buckets, clock.monotonic())
+    limits = [str(n) for b in buckets for n in (b.limit, int(b.window.total_seconds() * 1000))]
+    try:
+        wait_ms = await redis.eval(_TAKE, len(buckets), *(b.key for b in buckets), *limits)  # type: ignore[misc]  # redis-py types both clients at once
+        wait_s = int(wait_ms) / 1000
+    except (RedisError, OSError) as error:
+        log.warning("throttle.local", error=type(error).__name__)
+        wait_s = here_s
+    if wait_s > 0:
+        raise RateLimited(
+            "Too many tries. Wait a little, then try again.", retry_after=timedelta(seconds=max(1.0, wait_s))
+        )
 
 
-async def add(redis: Redis, clock: Clock, buckets: Sequence[Bucket]) -> None:
-    """Count one more in each."""
-    for bucket in buckets:
-        _local.add(bucket.key, clock.monotonic(), bucket.window.total_seconds())
-        try:
-            await redis.eval(_COUNT, 1, bucket.key, str(int(bucket.window.total_seconds() * 1000)))  # type: ignore[misc]  # redis-py types both clients at once
-        except (RedisError, OSError) as error:
-            log.warning("throttle.local", error=type(error).__name__)
+async def give_back(redis: Redis, buckets: Sequence[Bucket]) -> None:
+    """The try was right: it doesn't count."""
+    _local.give_back(buckets)
+    try:
+        await redis.eval(_GIVE_BACK, len(buckets), *(b.key for b in buckets))  # type: ignore[misc]  # redis-py types both clients at once
+    except (RedisError, OSError) as error:
+        log.warning("throttle.local", error=type(error).__name__)
 
 
 async def forget(redis: Redis, bucket: Bucket) -> None:
@@ -113,14 +159,3 @@ async def forget(redis: Redis, bucket: Bucket) -> None:
         await redis.delete(bucket.key)
     except (RedisError, OSError) as error:
         log.warning("throttle.local", error=type(error).__name__)
-
-
-async def _count(redis: Redis, clock: Clock, bucket: Bucket) -> tuple[int, float]:
-    now = clock.monotonic()
-    here, end = _local.get(bucket.key, now)
-    try:
-        count = int(await redis.get(bucket.key) or 0)
-        left_ms = int(await redis.pttl(bucket.key)) if count >= bucket.limit else 0
-    except (RedisError, OSError):
-        return here, max(1.0, end - now)
-    return count, max(1.0, left_ms / 1000)

@@ -27,10 +27,6 @@ _CAME_IN = text(
 _ADMIN = text(
     "SELECT id FROM users WHERE role = 'admin' AND suspended_at IS NULL ORDER BY created_at, id LIMIT 1"
 )
-_END_OLDER_LINKS = text(
-    "UPDATE one_time_tokens SET used_at = now()"
-    " WHERE user_id = :user_id AND purpose = :purpose AND used_at IS NULL"
-)
 
 
 async def create_first_admin_link(studio: Studio) -> str | None:
@@ -39,7 +35,7 @@ async def create_first_admin_link(studio: Studio) -> str | None:
         user_id = await first_admin(session)
         if (await session.execute(_CAME_IN)).one_or_none() is not None:
             return None
-        await session.execute(_END_OLDER_LINKS, {"user_id": user_id, "purpose": Purpose.SIGN_IN})
+        await people.end_one_time_tokens(session, user_id, purpose=Purpose.SIGN_IN)
         token = await people.make_one_time_token(
             session, purpose=Purpose.SIGN_IN, ttl=LINK_LIFE, user_id=user_id
         )

@@ -29,11 +29,13 @@ async def create_sign_in_link(studio: Studio, *, email: str, life: timedelta = L
 async def follow_sign_in_link(studio: Studio, *, token: str, user_agent: str = "") -> SignedIn:
     """Sign in by the token of a link. Raises `InvalidField` for one that was used or has ended."""
     async with studio.db.transaction() as session:
-        taken = (
-            await people.take_one_time_token(session, token, Purpose.SIGN_IN) if is_plausible(token) else None
+        found = (
+            await people.find_one_time_token(session, token, Purpose.SIGN_IN) if is_plausible(token) else None
         )
-        user = await session.get(User, taken.user_id, with_for_update=True) if taken else None
-        if user is None or user.suspended_at is not None:
+        # The person first: who ends all of somebody's links holds that lock too.
+        user = await session.get(User, found.user_id, with_for_update=True) if found else None
+        taken = await people.take_one_time_token(session, token, Purpose.SIGN_IN) if user else None
+        if user is None or taken is None or user.suspended_at is not None:
             raise InvalidField("This link was used or has ended.", param="token")
         return await open_session(session, user, user_agent=user_agent)
 

@@ -39,7 +39,8 @@ async def send_confirmation(studio: Studio, *, user_id: str, email: str) -> bool
             subject="Confirm your address for Zoetrope",
             text=(
                 "Somebody made an account at a Zoetrope studio with this address. If it was you, open this"
-                f" page within three days:\n\n{studio.settings.public_url}/confirm?token={token}\n\n"
+                " page within three days and choose the password that you will sign in with:\n\n"
+                f"{studio.settings.public_url}/confirm?token={token}\n\n"
                 "If it wasn't you, do nothing: without the page the account can't be used.\n"
             ),
         ),

@@ -4,7 +4,7 @@ from backend.auth import throttle
 from backend.auth.passwords import hash_password, needs_rehash, verify_password
 from backend.db.models import User
 from backend.db.repositories import people
-from backend.domain.errors import InvalidField, NotAllowed
+from backend.domain.errors import InvalidField, NotAllowed, Unavailable
 from backend.services.note_network import note_network
 from backend.services.open_session import SignedIn, open_session
 from backend.services.send_letter import send_confirmation
@@ -21,22 +21,28 @@ async def sign_in(
     `address` is the network address that the tries are counted by.
 
     Raises `RateLimited`, `InvalidField` (wrong), `NotAllowed` (suspended, or the address isn't confirmed
-    yet).
+    yet), `Unavailable` (too many at once).
     """
     buckets = throttle.sign_in_buckets(email.strip(), address)
     redis = studio.wakeups.redis
-    await throttle.check(redis, studio.clock, buckets)
-    # Counted before the check, so that many tries at once don't slip through together.
-    await throttle.add(redis, studio.clock, buckets)
+    await throttle.take(redis, studio.clock, buckets)
     async with studio.db.reading() as session:
         user = await people.user_by_email(session, email.strip())
-    matches = await verify_password(password, user.password_hash if user else None)
+    try:
+        matches = await verify_password(password, user.password_hash if user else None)
+    except Unavailable:
+        await throttle.give_back(redis, buckets)
+        raise
     if user is None or user.password_hash is None or not matches:
         raise InvalidField(WRONG, param="password")
+    # Those who sign in from one address don't fill its counts for one another.
+    await throttle.give_back(redis, buckets[1:])
     await throttle.forget(redis, buckets[0])
     if user.suspended_at is not None:
         raise NotAllowed("This account is suspended. Ask whoever runs this studio.")
     if user.email_confirmed_at is None and studio.mailer.enabled:
+        # Whoever typed it may not own the address: its owner's letters are counted.
+        await throttle.take(redis, studio.clock, throttle.letter_buckets(user.email, address))
         await send_confirmation(studio, user_id=user.id, email=user.email)
         raise NotAllowed("Confirm your address first: a new letter with a link is on its way.", param="email")
     stronger = await hash_password(password) if needs_rehash(user.password_hash) else None

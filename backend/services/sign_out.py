@@ -6,6 +6,7 @@ from sqlmodel import col
 from backend.auth.principal import Principal
 from backend.auth.tokens import hash_token
 from backend.db.models import SignInSession, User
+from backend.db.repositories import people
 from backend.studio import Studio
 
 
@@ -22,7 +23,7 @@ async def sign_out(studio: Studio, token: str) -> None:
 
 
 async def sign_out_everywhere(studio: Studio, principal: Principal) -> None:
-    """End every session of this person, this one too."""
+    """End every session of this person, this one too, and every link that they were sent."""
     principal.require_session()
     async with studio.db.transaction() as session:
         await session.execute(
@@ -31,4 +32,5 @@ async def sign_out_everywhere(studio: Studio, principal: Principal) -> None:
             .values(session_epoch=col(User.session_epoch) + 1)
             .execution_options(synchronize_session=False)
         )
+        await people.end_one_time_tokens(session, principal.user_id)
     await studio.wakeups.account_changed(principal.account_id)

@@ -7,15 +7,18 @@ from backend.auth.passwords import check_password, hash_password
 from backend.auth.principal import Role
 from backend.db.models import User
 from backend.db.repositories import people
-from backend.domain.errors import Conflict, InvalidField, NotAllowed
+from backend.domain.errors import Conflict, InvalidField, NotAllowed, RateLimited
 from backend.domain.monthly import Origin
 from backend.domain.tiers import DEFAULT_TIER
+from backend.log import get_logger
 from backend.services.create_user import add_user, check_email
 from backend.services.note_network import network_of
 from backend.services.open_session import SignedIn, open_session
 from backend.services.send_letter import Purpose, send_already_there, send_confirmation
 from backend.settings import SignupMode
 from backend.studio import Studio
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +39,17 @@ async def sign_up(
 ) -> SignedUp:
     """A new account in the free tier, or in the one that the invitation names. `address`: the network's, of who asks.
 
-    With SMTP the address is confirmed by letter first, unless the invitation went to exactly that address;
-    and whether it has an account already is told to its owner alone. Raises `NotAllowed` (closed),
-    `InvalidField`, `Conflict` (address taken, no SMTP), `RateLimited`.
+    With SMTP the address is confirmed by letter first, unless the invitation went to exactly that address, and the
+    password that counts is the one chosen then; whether it has an account already is told to its owner alone.
+    Raises `NotAllowed` (closed), `InvalidField`, `Conflict` (address taken, no SMTP), `RateLimited`, `Unavailable`.
     """
     mode = studio.settings.signup
     if mode is SignupMode.CLOSED:
         raise NotAllowed("This studio takes no new accounts. Ask whoever runs it.")
     buckets = throttle.sign_up_buckets(address)
-    await throttle.check(studio.wakeups.redis, studio.clock, buckets)
-    await throttle.add(studio.wakeups.redis, studio.clock, buckets)
+    await throttle.take(studio.wakeups.redis, studio.clock, buckets)
     wanted = check_email(email)
-    check_password(password)
+    check_password(password, email=wanted)
     if mode is SignupMode.INVITATION and not invitation.strip():
         raise InvalidField(
             "This studio is by invitation: enter the code that you were given.", param="invitation"
@@ -86,18 +88,36 @@ async def sign_up(
     except Conflict:
         if not studio.mailer.enabled:
             raise
-        await _tell_owner(studio, wanted)
+        await _tell_owner(studio, wanted, password_hash, address)
         return SignedUp(signed_in=None)
-    await send_confirmation(studio, user_id=created.id, email=created.email)
+    await _ask_for_confirmation(studio, user_id=created.id, email=created.email, address=address)
     return SignedUp(signed_in=None)
 
 
-async def _tell_owner(studio: Studio, email: str) -> None:
-    async with studio.db.reading() as session:
-        user = await people.user_by_email(session, email)
-    if user is None:
-        return
+async def _tell_owner(studio: Studio, email: str, password_hash: str, address: str) -> None:
+    async with studio.db.transaction() as session:
+        user = await people.user_by_email(session, email, for_update=True)
+        if user is None:
+            return
+        # Nobody has answered for the address yet: the last one to claim it may ask for the letter again by this.
+        if user.email_confirmed_at is None:
+            user.password_hash = password_hash
     if user.email_confirmed_at is None:
-        await send_confirmation(studio, user_id=user.id, email=user.email)
-    else:
+        await _ask_for_confirmation(studio, user_id=user.id, email=user.email, address=address)
+    elif await _may_write(studio, user.email, address):
         await send_already_there(studio, email=user.email)
+
+
+async def _ask_for_confirmation(studio: Studio, *, user_id: str, email: str, address: str) -> None:
+    if await _may_write(studio, email, address):
+        await send_confirmation(studio, user_id=user_id, email=email)
+
+
+async def _may_write(studio: Studio, email: str, address: str) -> bool:
+    """Whether that person may be sent another letter: the visitor, who may be anybody, isn't told."""
+    try:
+        await throttle.take(studio.wakeups.redis, studio.clock, throttle.letter_buckets(email, address))
+    except RateLimited:
+        log.info("sign_up.letter_withheld")
+        return False
+    return True

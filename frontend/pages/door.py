@@ -70,7 +70,7 @@ def sign_up_page() -> rx.Component:
             ),
             _wrong(),
             _send("Make the account"),
-            _done("Done. Look for a letter from us to confirm your address."),
+            _done("Done. Look for a letter from us: its link confirms your address and sets your password."),
             custom_attrs={"data-post": "/auth/sign-up", "data-then": "/"},
         ),
         foot=rx.el.a("I have an account", href="/sign-in"),
@@ -119,8 +119,9 @@ def confirm_page() -> rx.Component:
     """Confirm the e-mail address with the letter's token."""
     return door(
         "Confirm your address",
-        "One press, and the account is yours.",
+        "Choose the password that you sign in with from now on, and the account is yours.",
         rx.el.form(
+            _password("Password", "new-password", "Twelve characters or more. A sentence is fine."),
             _wrong(),
             _send("Confirm"),
             custom_attrs={"data-post": "/auth/confirm", "data-with-token": "", "data-then": "/"},

@@ -3,15 +3,24 @@
 import asyncio
 import dataclasses
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from backend.auth import passwords
 from backend.auth.principal import Principal, Role, Scope
 from backend.db.repositories import ledger
-from backend.domain.errors import Conflict, InvalidField, NotAllowed, NotFound, NotSignedIn, RateLimited
+from backend.domain.errors import (
+    Conflict,
+    InvalidField,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    RateLimited,
+    Unavailable,
+)
 from backend.ids import new_trace_id
 from backend.mail import SmtpMailer
 from backend.services.confirm_email import confirm_email
@@ -153,17 +162,112 @@ async def test_guessing_is_slowed_down_also_without_valkey(studio: Studio, valke
     await sign_in(studio, email=email, password=PASSWORD, address="elsewhere")
 
 
-async def test_many_guesses_at_once_do_not_slip_through_together(studio: Studio) -> None:
+@pytest.mark.parametrize("valkey_is_there", [True, False])
+async def test_of_many_guesses_at_once_no_more_are_looked_at_than_one_after_another(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, valkey_is_there: bool
+) -> None:
     email, where = address(), new_trace_id()
     await create_user(studio, email=email, password=PASSWORD)
+    if not valkey_is_there:
+        studio = dataclasses.replace(studio, wakeups=Wakeups(connect("redis://127.0.0.1:1")))
+    looked_at = 0
+
+    async def verify(password: str, password_hash: str | None) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return False
+
+    monkeypatch.setattr("backend.services.sign_in.verify_password", verify)
     tries = await asyncio.gather(
-        *(sign_in(studio, email=email, password=f"guess {i}", address=where) for i in range(30)),
+        *(sign_in(studio, email=email, password=f"guess {i}", address=where) for i in range(50)),
         return_exceptions=True,
     )
-    checked = [t for t in tries if isinstance(t, InvalidField)]
-    assert len(checked) <= 30
-    with pytest.raises(RateLimited):
+    assert looked_at == 8
+    assert sum(isinstance(t, RateLimited) for t in tries) == 42
+
+
+async def test_right_passwords_do_not_use_up_an_address(studio: Studio) -> None:
+    where = new_trace_id()
+    email = address()
+    await create_user(studio, email=email, password=PASSWORD)
+    for _ in range(65):
         await sign_in(studio, email=email, password=PASSWORD, address=where)
+
+
+async def test_wrong_current_passwords_are_counted_for_each_person_alone(studio: Studio) -> None:
+    clumsy, other = await signed_in(studio, address()), await signed_in(studio, address())
+    for _ in range(8):
+        with pytest.raises(InvalidField):
+            await set_password(studio, clumsy, password="a new long sentence", current="wrong")
+    with pytest.raises(RateLimited):
+        await set_password(studio, clumsy, password="a new long sentence", current=PASSWORD)
+    for _ in range(8):
+        with pytest.raises(InvalidField):
+            await set_password(studio, other, password="a new long sentence", current="wrong")
+
+
+@pytest.mark.parametrize("enter", [reset_password, confirm_email])
+async def test_a_made_up_token_costs_no_hash(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, enter: Callable[..., Awaitable[object]]
+) -> None:
+    async def hashed(password: str) -> str:
+        raise AssertionError("a token that nobody was sent was worth a hash")
+
+    monkeypatch.setattr("backend.services.reset_password.hash_password", hashed)
+    where = new_trace_id()
+    for _ in range(60):
+        with pytest.raises(InvalidField) as refused:
+            await enter(studio, token=new_trace_id(), password=PASSWORD, address=where)
+        assert refused.value.param == "token"
+    with pytest.raises(RateLimited):
+        await enter(studio, token=new_trace_id(), password=PASSWORD, address=where)
+
+
+async def test_so_many_hashes_wait_and_no_more() -> None:
+    tries = await asyncio.gather(
+        *(passwords.hash_password(PASSWORD) for _ in range(passwords.MAX_IN_HAND + 5)), return_exceptions=True
+    )
+    assert sum(isinstance(t, Unavailable) for t in tries) == 5
+    assert await passwords.verify_password(PASSWORD, str(tries[0]))
+
+
+async def test_a_try_that_nobody_had_time_to_look_at_does_not_count(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email, where = address(), new_trace_id()
+    await create_user(studio, email=email, password=PASSWORD)
+    monkeypatch.setattr(passwords, "MAX_IN_HAND", 0)
+    for _ in range(9):
+        with pytest.raises(Unavailable):
+            await sign_in(studio, email=email, password=PASSWORD, address=where)
+    monkeypatch.undo()
+    await sign_in(studio, email=email, password=PASSWORD, address=where)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "short",
+        " " * 12,
+        "a" * 12,
+        "abababababab",
+        "ada@example.org123",
+        "ADA@EXAMPLE.ORG12345678",
+        "x" * 1025,
+    ],
+)
+def test_a_password_that_is_next_to_none_is_refused(password: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        passwords.check_password(password, email="ada@example.org")
+    assert refused.value.param == "password"
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["a long enough sentence", "ada likes bicycles", "k3$8;1-9_2ada!77", "  four words and blanks  "],
+)
+def test_a_password_of_ones_own_is_taken(password: str) -> None:
+    assert passwords.check_password(password, email="ada@example.org") == password
 
 
 async def test_a_session_ends_by_signing_out_by_time_and_by_suspension(studio: Studio) -> None:
@@ -293,11 +397,107 @@ async def test_with_smtp_an_address_is_confirmed_by_letter_before_the_first_sign
     letter = sink.letters[0]
     assert letter["To"] == email
     token = token_in(letter.get_content())
-    session = await confirm_email(studio, token=token)
+    session = await confirm_email(studio, token=token, password=PASSWORD)
     assert await identify_session(studio, session.token) is not None
     await sign_in(studio, email=email, password=PASSWORD)
     with pytest.raises(InvalidField):
-        await confirm_email(studio, token=token)
+        await confirm_email(studio, token=token, password=PASSWORD)
+
+
+async def test_of_two_who_sign_up_with_one_address_only_its_owner_gets_in(
+    post: tuple[Studio, SmtpSink],
+) -> None:
+    studio, sink = post
+    email = address()
+    await sign_up(studio, email=email, password="the intruder's sentence")
+    await sign_up(studio, email=email, password="the owner's sentence")
+    # The owner presses either letter, even the one that the intruder caused.
+    session = await confirm_email(
+        studio, token=token_in(sink.letters[0].get_content()), password="the owner's sentence"
+    )
+    with pytest.raises(InvalidField):
+        await sign_in(studio, email=email, password="the intruder's sentence")
+    await sign_in(studio, email=email, password="the owner's sentence")
+    assert await identify_session(studio, session.token) is not None
+
+
+async def test_confirming_ends_what_was_open_before(post: tuple[Studio, SmtpSink]) -> None:
+    studio, sink = post
+    email = address()
+    await sign_up(studio, email=email, password=PASSWORD)
+    link = await create_sign_in_link(studio, email=email)
+    before = await follow_sign_in_link(studio, token=link.rpartition("/")[2])
+    await confirm_email(studio, token=token_in(sink.letters[0].get_content()), password=PASSWORD)
+    assert await identify_session(studio, before.token) is None
+
+
+async def test_a_strangers_mailbox_is_not_flooded_by_sign_ups_and_sign_ins(
+    post: tuple[Studio, SmtpSink],
+) -> None:
+    studio, sink = post
+    email = address()
+    for number in range(8):
+        await sign_up(studio, email=email, password=PASSWORD, address=f"203.0.113.{number}")
+    for number in range(4):
+        with pytest.raises(RateLimited):
+            await sign_in(studio, email=email, password=PASSWORD, address=f"203.0.113.{number}")
+    assert len(sink.letters) == 5
+
+
+async def _press(studio: Studio, token: str, purpose: str) -> None:
+    if purpose == "reset":
+        await reset_password(studio, token=token, password="a new long sentence")
+    elif purpose == "confirm":
+        await confirm_email(studio, token=token, password="a new long sentence")
+    else:
+        await follow_sign_in_link(studio, token=token)
+
+
+@pytest.mark.parametrize("letter", ["reset", "confirm", "link"])
+@pytest.mark.parametrize("end", ["reset", "confirm", "change", "sign out everywhere"])
+async def test_older_letters_end_with_the_password_and_the_sessions(
+    post: tuple[Studio, SmtpSink], letter: str, end: str
+) -> None:
+    studio, sink = post
+    email = address()
+    await sign_up(studio, email=email, password=PASSWORD)
+    await sign_up(studio, email=email, password=PASSWORD)
+    older, newer = (token_in(sent.get_content()) for sent in sink.letters[-2:])
+    if letter == "reset":
+        await request_password_reset(studio, email=email)
+        older = token_in(sink.letters[-1].get_content())
+    elif letter == "link":
+        older = (await create_sign_in_link(studio, email=email)).rpartition("/")[2]
+    if end == "reset":
+        await request_password_reset(studio, email=email)
+        await _press(studio, token_in(sink.letters[-1].get_content()), "reset")
+    elif end == "confirm":
+        await _press(studio, newer, "confirm")
+    else:
+        entrance = (await create_sign_in_link(studio, email=email)).rpartition("/")[2]
+        me = await identify_session(studio, (await follow_sign_in_link(studio, token=entrance)).token)
+        assert me is not None
+        if end == "change":
+            await set_password(studio, me, password="a new long sentence", current=PASSWORD)
+        else:
+            await sign_out_everywhere(studio, me)
+    with pytest.raises(InvalidField) as refused:
+        await _press(studio, older, letter)
+    assert refused.value.param == "token"
+
+
+async def test_two_letters_pressed_at_once_let_one_in(post: tuple[Studio, SmtpSink]) -> None:
+    studio, sink = post
+    email = address()
+    await create_user(studio, email=email, password=PASSWORD)
+    for _ in range(4):
+        await request_password_reset(studio, email=email)
+    tokens = [token_in(letter.get_content()) for letter in sink.letters]
+    done = await asyncio.gather(
+        *(reset_password(studio, token=t, password=f"sentence number {i}") for i, t in enumerate(tokens)),
+        return_exceptions=True,
+    )
+    assert sorted(type(d).__name__ for d in done) == ["InvalidField"] * 3 + ["SignedIn"]
 
 
 async def test_with_smtp_a_visitor_never_learns_who_has_an_account(post: tuple[Studio, SmtpSink]) -> None:
@@ -320,7 +520,7 @@ async def test_a_reset_letter_sets_a_new_password_and_ends_other_sessions(
     await request_password_reset(studio, email=email)
     token = token_in(sink.letters[-1].get_content())
     with pytest.raises(InvalidField):
-        await confirm_email(studio, token=token)
+        await confirm_email(studio, token=token, password=PASSWORD)
     with pytest.raises(InvalidField):
         await reset_password(studio, token=token, password="short")
     session = await reset_password(studio, token=token, password="a new long sentence")

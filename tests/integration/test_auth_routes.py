@@ -175,7 +175,8 @@ async def test_sign_up_and_confirmation_by_letter(studio: Studio) -> None:
         letter = sink.letters[-1].get_content()
         found = re.search(r"http://studio\.test/confirm\?token=([\w-]+)", letter)
         assert found
-        assert (await http.post("/auth/confirm", json={"token": found[1]})).json() == {"signed_in": True}
+        pressed = {"token": found[1], "password": PASSWORD}
+        assert (await http.post("/auth/confirm", json=pressed)).json() == {"signed_in": True}
         assert (await http.get("/v1/videos")).status_code == 200
 
         known = await http.post("/auth/reset", json={"email": who["email"]})

@@ -338,7 +338,9 @@ async def join(studio: Studio, email: str, address: str, *, invitation: str = ""
     post = Post()
     door = dataclasses.replace(open_to_all(studio), mailer=post)
     done = await sign_up(door, email=email, password=PASSWORD, address=address, invitation=invitation)
-    signed_in = done.signed_in or await confirm_email(door, token=post.token, address=address)
+    signed_in = done.signed_in or await confirm_email(
+        door, token=post.token, password=PASSWORD, address=address
+    )
     return signed_in.account_id
 
 
@@ -351,7 +353,7 @@ async def test_free_credits_wait_for_the_letters_answer(studio: Studio) -> None:
     assert (account.withheld, await balance(studio, account.id)) == ("unconfirmed", (0, 0))
     await renew_month(studio)
     assert await balance(studio, account.id) == (0, 0)
-    await confirm_email(door, token=post.token, address="203.0.113.7")
+    await confirm_email(door, token=post.token, password=PASSWORD, address="203.0.113.7")
     assert (await account_row(studio, account.id)).withheld == ""
     assert await balance(studio, account.id) == (200, 0)
 

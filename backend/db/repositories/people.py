@@ -123,6 +123,21 @@ async def make_one_time_token(
     return token
 
 
+async def find_one_time_token(session: AsyncSession, token: str, purpose: str) -> TakenToken | None:
+    """What a token stands for, without using it up. None: unknown, used or ended."""
+    row = (
+        await session.execute(
+            select(OneTimeToken.user_id, OneTimeToken.email, OneTimeToken.payload).where(
+                col(OneTimeToken.token_hash) == hash_token(token),
+                col(OneTimeToken.purpose) == purpose,
+                col(OneTimeToken.used_at).is_(None),
+                col(OneTimeToken.expires_at) > func.now(),
+            )
+        )
+    ).one_or_none()
+    return None if row is None else TakenToken(user_id=row[0], email=row[1], payload=row[2])
+
+
 async def take_one_time_token(session: AsyncSession, token: str, purpose: str) -> TakenToken | None:
     """Use a token up, in the caller's transaction. None: unknown, used or ended."""
     row = (
@@ -140,6 +155,16 @@ async def take_one_time_token(session: AsyncSession, token: str, purpose: str) -
         )
     ).one_or_none()
     return None if row is None else TakenToken(user_id=row[0], email=row[1], payload=row[2])
+
+
+async def end_one_time_tokens(session: AsyncSession, user_id: str, *, purpose: str | None = None) -> None:
+    """All links that this person was sent and has not used end: of one purpose, or of all."""
+    statement = update(OneTimeToken).where(
+        col(OneTimeToken.user_id) == user_id, col(OneTimeToken.used_at).is_(None)
+    )
+    if purpose is not None:
+        statement = statement.where(col(OneTimeToken.purpose) == purpose)
+    await session.execute(statement.values(used_at=func.now()).execution_options(synchronize_session=False))
 
 
 def _principal(
