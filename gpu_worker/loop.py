@@ -151,7 +151,7 @@ class WorkerLoop:
             group.create_task(self._keep_registered())
 
     def accept(self, raw: object) -> None:
-        """Take an order as it came from the queue. Repeats are ignored; a bad one ends as a failed report."""
+        """Take an order as it came from the queue. A repeat brings fresh URLs; a bad one ends as a failed report."""
         try:
             order = (
                 Order.model_validate_json(raw) if isinstance(raw, str | bytes) else Order.model_validate(raw)
@@ -161,6 +161,8 @@ class WorkerLoop:
             return
         if order.attempt_id in self._runs or order.attempt_id in self._ended:
             log.info("order.repeated", job_id=order.job_id, attempt=order.attempt_id)
+            if order.attempt_id in self._runs:
+                self._runs[order.attempt_id].order = order
             return
         held = sum(run.report is None for run in self._runs.values())
         if order.worker_id != self._worker_id or self._draining or held >= MOST_ATTEMPTS_HELD:
@@ -261,7 +263,7 @@ class WorkerLoop:
             rendered = time.monotonic()
             encoded = await asyncio.to_thread(encode_clip, clip.frames, order.spec.fps, Path(folder))
             encode_s, uploading = time.monotonic() - rendered, time.monotonic()
-            await run.unless_stopped(self._upload(order, encoded))
+            await run.unless_stopped(self._upload(run, encoded))
             upload_s = time.monotonic() - uploading
         log.info(
             "attempt.done",
@@ -356,14 +358,14 @@ class WorkerLoop:
             log.warning("checkpoint.unreadable", job_id=run.order.job_id, reason=str(error))
             return None
 
-    async def _upload(self, order: Order, encoded: EncodedClip) -> None:
-        objects = order.objects
-        for target, file in (
-            (objects.clip, encoded.video),
-            (objects.thumbnail, encoded.thumbnail),
-            (objects.spritesheet, encoded.spritesheet),
-        ):
-            await self._objects.put(target, file.path, content_type=file.content_type)
+    async def _upload(self, run: AttemptRun, encoded: EncodedClip) -> None:
+        # The order is asked anew for each: a repeat of it may have brought newer URLs meanwhile.
+        await self._put_file(run.order.objects.clip, encoded.video)
+        await self._put_file(run.order.objects.thumbnail, encoded.thumbnail)
+        await self._put_file(run.order.objects.spritesheet, encoded.spritesheet)
+
+    async def _put_file(self, target: SignedObject, file: EncodedFile) -> None:
+        await self._objects.put(target, file.path, content_type=file.content_type)
 
     async def _keep_checkpoint(
         self, run: AttemptRun, checkpoint: Checkpoint, patience_s: float = 0.0

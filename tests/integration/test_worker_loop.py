@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.contracts import AttemptPhase, Conditioning, FailureCause, Outcome, Report, Wish
+from backend.contracts import (
+    AttemptPhase,
+    Conditioning,
+    FailureCause,
+    OrderObjects,
+    Outcome,
+    Report,
+    Wish,
+)
 from gpu_worker.fake_engine import FakeEngine, FakeSettings, Fault
 from gpu_worker.loop import MOST_ATTEMPTS_HELD
 from gpu_worker.objects import RetryPolicy
@@ -91,6 +99,27 @@ async def test_a_repeated_order_runs_once(control: ControlPlane, server: ObjectS
         await control.order(other)
         await control.report_of(other)
     assert server.puts.count(order.objects.clip.key) == 1
+
+
+async def test_an_order_sent_again_brings_urls_that_last_for_the_rest_of_the_run(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    order = make_order(server, "renewed", steps=40)
+    renewed = order.model_copy(
+        update={
+            "objects": OrderObjects(
+                **{name: server.signed(signed.key, "sig=2") for name, signed in order.objects}
+            )
+        }
+    )
+    async with worker_in_process(control.redis_url, server, fake(step_s=0.05)):
+        await control.order(order)
+        await control.until(lambda: control.at_step(order, 2))
+        server.ended.add("sig=1")
+        await control.order(renewed)
+        report = await control.report_of(order)
+    assert report.outcome is Outcome.DONE
+    assert {order.objects.clip.key, order.objects.report.key} <= set(server.puts)
 
 
 async def test_a_wish_to_stop_ends_the_run_at_the_next_step(

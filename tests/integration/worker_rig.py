@@ -92,6 +92,8 @@ class ObjectServer:
         self.objects: dict[str, bytes] = {}
         self.puts: list[str] = []
         self.status: int | None = None
+        self.ended: set[str] = set()
+        """Queries of signed URLs whose time is over: they are answered with 410."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -102,8 +104,8 @@ class ObjectServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def signed(self, key: str) -> SignedObject:
-        return SignedObject(key=key, get_url=f"/objects/{key}?sig=1", put_url=f"/objects/{key}?sig=1")
+    def signed(self, key: str, query: str = "sig=1") -> SignedObject:
+        return SignedObject(key=key, get_url=f"/objects/{key}?{query}", put_url=f"/objects/{key}?{query}")
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         owner = self
@@ -121,11 +123,12 @@ class ObjectServer:
 
             def do_PUT(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                if owner.status is None:
+                ended = 410 if self.path.partition("?")[2] in owner.ended else None
+                if (status := owner.status or ended) is None:
                     key = self.path.split("?")[0].removeprefix("/objects/")
                     owner.objects[key] = body
                     owner.puts.append(key)
-                self._answer(owner.status or 200, b"")
+                self._answer(status or 200, b"")
 
             def _answer(self, status: int, body: bytes) -> None:
                 self.send_response(status)
