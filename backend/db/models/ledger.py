@@ -9,13 +9,16 @@ from backend.db.models.columns import Moment
 
 
 class Grant(SQLModel, table=True):
-    """Credits given to an account. The fields are those of `domain.credits.GrantState`."""
+    """Credits given to an account. The fields are those of `domain.credits.GrantState`.
+
+    `remaining` can pass `amount`: a debt that a later purchase paid off, and that was forgiven after that.
+    """
 
     __tablename__ = "grants"
     __table_args__ = (
         CheckConstraint("amount > 0", name="grants_amount_positive"),
-        CheckConstraint("remaining >= 0 AND remaining <= amount", name="grants_remaining_bounded"),
-        CheckConstraint("expired >= 0 AND expired <= amount", name="grants_expired_bounded"),
+        CheckConstraint("remaining >= 0", name="grants_remaining_bounded"),
+        CheckConstraint("expired >= 0", name="grants_expired_bounded"),
         CheckConstraint("reversed >= 0 AND reversed <= amount", name="grants_reversed_bounded"),
         CheckConstraint("owed >= 0 AND owed <= reversed", name="grants_owed_bounded"),
         Index("grants_of_account", "account_id", "id"),
