@@ -46,6 +46,8 @@ _SERVER_OPTIONS = {
     "log_min_duration_statement": "2000",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
+    # Without the details, which quote whole rows: prompts and addresses.
+    "log_error_verbosity": "terse",
     "idle_in_transaction_session_timeout": "60000",
 }
 

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
@@ -41,9 +42,22 @@ PERSONAL_KEYS = frozenset(
 )
 DROPPED = "[dropped]"
 
+# They say whole events and values, in words of their own: only where they spoke is kept of what they say.
+TALKATIVE = ("reflex", "engineio", "socketio")
+
 _SIGNED_QUERY = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
 _API_KEY = re.compile(r"\b(sk-[A-Za-z0-9_-]{4})[A-Za-z0-9_-]{8,}")
 _URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):[^\s/@]+@")
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+# What a database or a parser quotes of the values that it was given.
+_DETAIL = re.compile(
+    r"(?<=DETAIL:)[ ].*?(?=\nHINT:|\n\[SQL|\n\nThe above exception|\n\nDuring handling|\Z)", re.DOTALL
+)
+_QUOTED = (
+    re.compile(r"(?<=invalid input for query argument )\$\d+: .*"),
+    re.compile(r"(?<=asyncpg)(?P<said>[^\n]*?: )\".*\""),
+    re.compile(r"(?<=input_value=).*?(?=, input_type=)", re.DOTALL),
+)
 
 EventDict = MutableMapping[str, Any]
 
@@ -55,7 +69,7 @@ def drop_secrets(_logger: object, method: str, event: EventDict) -> EventDict:
         if name in SECRET_KEYS or (method != "debug" and name in PERSONAL_KEYS):
             event[key] = DROPPED
         elif isinstance(value, str):
-            event[key] = _scrub(value)
+            event[key] = _scrub(value) if method == "debug" else _without_words(_scrub(value))
     return event
 
 
@@ -63,6 +77,40 @@ def _scrub(text: str) -> str:
     text = _SIGNED_QUERY.sub(r"\1?" + DROPPED, text)
     text = _API_KEY.sub(r"\1" + DROPPED, text)
     return _URL_PASSWORD.sub(r"\1:" + DROPPED + "@", text)
+
+
+def _without_words(text: str) -> str:
+    """Takes out what messages of errors quote of people: addresses, and values in a database's or a parser's words."""
+    text = _EMAIL.sub(DROPPED, text)
+    text = _DETAIL.sub(" " + DROPPED, text)
+    for quoted in _QUOTED:
+        text = quoted.sub(lambda found: (found.groupdict().get("said") or "") + DROPPED, text)
+    return text
+
+
+def keep_the_place_alone(_logger: object, method: str, event: EventDict) -> EventDict:
+    """Of what a talkative library says above debug, keeps where it said it, and which errors went through where."""
+    record = event.get("_record")
+    if not isinstance(record, logging.LogRecord) or method == "debug":
+        return event
+    if record.name.partition(".")[0].partition("_")[0] not in TALKATIVE:
+        return event
+    event["event"] = "library.said"
+    event["where"] = f"{record.module}.{record.funcName}:{record.lineno}"
+    if record.exc_info and record.exc_info[1] is not None:
+        event["exception"] = "\n".join(_frames(record.exc_info[1]))
+    event.pop("exc_info", None)
+    record.exc_info = record.exc_text = None
+    return event
+
+
+def _frames(error: BaseException) -> list[str]:
+    inner = error.__cause__ or error.__context__
+    lines = _frames(inner) if inner is not None else []
+    lines += [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    return [*lines, type(error).__name__]
 
 
 def configure_logging(part: str, level: LogLevel = LogLevel.INFO, stream: TextIO | None = None) -> None:
@@ -81,22 +129,29 @@ def configure_logging(part: str, level: LogLevel = LogLevel.INFO, stream: TextIO
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    if out.isatty():
-        rendering: list[structlog.types.Processor] = [
-            # Plain: the rich one prints every local variable, keys and cookies too.
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        ]
-    else:
-        rendering = [structlog.processors.format_exc_info, drop_secrets, structlog.processors.JSONRenderer()]
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if out.isatty()
+        else structlog.processors.JSONRenderer()
+    )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, drop_secrets, *rendering],
+        foreign_pre_chain=[keep_the_place_alone, *shared],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            # Written out here, plain, and then looked through: a traceback quotes what it was given.
+            structlog.processors.format_exc_info,
+            drop_secrets,
+            renderer,
+        ],
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    for own_way in ("engineio.server", "socketio.server"):
+        # They print their errors to stderr on their own, past the form and the rules of this module.
+        logging.getLogger(own_way).handlers.clear()
     for chatty in ("httpx", "httpcore", "botocore", "urllib3", "PIL", "asyncio", "watchfiles"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(

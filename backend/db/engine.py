@@ -25,6 +25,8 @@ class Database:
         self.url = url
         self.engine: AsyncEngine = create_async_engine(
             asyncpg_url(url),
+            # Errors would quote prompts and addresses.
+            hide_parameters=True,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=10,

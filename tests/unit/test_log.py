@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from pydantic import BaseModel, ValidationError
+from reflex.app import EventNamespace
 
 from backend.log import DROPPED, configure_logging, get_logger
 from backend.settings import LogLevel
@@ -65,3 +67,59 @@ def test_lines_of_the_standard_library_get_the_same_form(lines: io.StringIO) -> 
     line = read(lines)
     assert line["event"] == "it failed for a reason"
     assert "ValueError: broken" in str(line["exception"])
+
+
+MARKER = "a heron stands in the reeds"
+
+
+class _Prompt(BaseModel):
+    prompt: int
+
+
+def test_an_error_that_quotes_a_value_is_logged_without_it(lines: io.StringIO) -> None:
+    log = get_logger("test")
+    try:
+        _Prompt.model_validate({"prompt": MARKER})
+    except ValidationError:
+        log.exception("failed")
+    for said in (
+        f"duplicate key value violates unique constraint\nDETAIL:  Key (x)=({MARKER},\n{MARKER}) already exists.",
+        f"<class 'asyncpg.exceptions.DataError'>: invalid input for query argument $2: '{MARKER}' (no)",
+        f"(asyncpg.Error) <class 'asyncpg'>: invalid input syntax for type integer: \"{MARKER}\"",
+        "no letter for heron@reeds.example.org",
+    ):
+        try:
+            raise RuntimeError(said)
+        except RuntimeError:
+            log.exception("failed")
+    assert "heron" not in lines.getvalue()
+    assert "unique constraint" in lines.getvalue()
+    assert "invalid input syntax for type integer" in lines.getvalue()
+    log.debug("failed", error=f"DETAIL:  Key (x)=({MARKER})")
+    assert "heron" in lines.getvalue()
+
+
+@pytest.mark.parametrize(
+    "event", [f'{{"payload": "{MARKER}"}}', f"{MARKER}, no JSON", [MARKER], {"payload": MARKER}]
+)
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_event_that_reflex_cannot_read_is_not_written_down(
+    lines: io.StringIO, event: object, known: bool
+) -> None:
+    namespace = object.__new__(EventNamespace)
+    namespace._token_manager = type("Tokens", (), {"sid_to_token": {"sid": "token"} if known else {}})()  # type: ignore[assignment]  # all that is asked of it here
+    try:
+        await namespace.on_event("sid", event)
+        assert not known
+    except Exception:
+        logging.getLogger("engineio.server").exception("message handler error")
+    assert "library.said" in lines.getvalue()
+    assert "on_event" in lines.getvalue()
+    assert "heron" not in lines.getvalue()
+
+
+def test_socket_libraries_have_no_log_of_their_own(lines: io.StringIO) -> None:
+    own = logging.getLogger("engineio.server")
+    own.addHandler(logging.StreamHandler())
+    configure_logging("web", LogLevel.INFO, lines)
+    assert own.handlers == []
