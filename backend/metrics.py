@@ -1,12 +1,27 @@
 """Every Prometheus metric of Zoetrope: names in base units, bounded labels, one home.
 
-A metric is moved where the transition it counts is saved, not where somebody hopes that it will be.
+A metric is moved where the transition it counts is saved, once that is committed (`backend.db.engine.after_commit`).
+How figures leave a process is `backend/metrics_socket.py`.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REGISTRY = CollectorRegistry(auto_describe=True)
+"""What this process did since it started."""
+STUDIO = CollectorRegistry(auto_describe=True)
+"""What the database holds now, the same whichever web process reads it (`services/measure_studio.py`)."""
+
+# A counter's time of birth as a second series each is of no use where restarts show in the counter.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library annotates in part
+ProcessCollector(registry=REGISTRY)
 
 _REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WAIT_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -32,7 +47,10 @@ job_transitions = Counter(
     registry=REGISTRY,
 )
 jobs_by_state = Gauge(
-    "zoetrope_jobs", "Generation jobs that are in a state now", ("state", "tier"), registry=REGISTRY
+    "zoetrope_jobs",
+    "Generation jobs on their way, by the state they are in now",
+    ("state", "tier"),
+    registry=STUDIO,
 )
 submissions_refused = Counter(
     "zoetrope_submissions_refused_total",
@@ -56,7 +74,7 @@ job_duration = Histogram(
 )
 attempts = Counter("zoetrope_attempts_total", "Attempts that ended", ("model", "outcome"), registry=REGISTRY)
 stale_reports = Counter(
-    "zoetrope_stale_reports_total", "Worker messages refused for an old fencing token", registry=REGISTRY
+    "zoetrope_stale_reports_total", "Reports refused for an old fencing token", registry=REGISTRY
 )
 unbuildable_orders = Counter(
     "zoetrope_unbuildable_orders_total", "Jobs failed because their rows make no order", registry=REGISTRY
@@ -70,22 +88,22 @@ denoise_step = Histogram(
 )
 gpu_time = Counter(
     "zoetrope_gpu_seconds_total",
-    "Worker time by what it went to: useful, model_switch, lost",
+    "Worker time by use: useful (a clip), model_switch, returned (to go on later), cancelled, lost",
     ("model", "use"),
     registry=REGISTRY,
 )
-workers = Gauge("zoetrope_workers", "Workers by state", ("state",), registry=REGISTRY)
+workers = Gauge("zoetrope_workers", "Workers by state", ("state",), registry=STUDIO)
 worker_heartbeat_age = Gauge(
-    "zoetrope_worker_heartbeat_age_seconds", "Age of the oldest heartbeat of a live worker", registry=REGISTRY
+    "zoetrope_worker_heartbeat_age_seconds", "Age of the oldest heartbeat of a live worker", registry=STUDIO
 )
 outbox_pending = Gauge(
-    "zoetrope_outbox_pending", "Outbox rows not yet taken by a consumer", ("consumer",), registry=REGISTRY
+    "zoetrope_outbox_pending", "Outbox rows that are due and not done", ("consumer",), registry=STUDIO
 )
 outbox_oldest_age = Gauge(
     "zoetrope_outbox_oldest_age_seconds",
-    "Age of the oldest outbox row not yet taken",
+    "Age of the oldest outbox row that is due and not done",
     ("consumer",),
-    registry=REGISTRY,
+    registry=STUDIO,
 )
 leader = Gauge("zoetrope_leader", "1 in the control process that holds the leader's term", registry=REGISTRY)
 credits_charged = Counter(
@@ -98,10 +116,10 @@ credits_released = Counter(
     registry=REGISTRY,
 )
 ledger_disagreements = Gauge(
-    "zoetrope_ledger_disagreements", "What the last check of the ledger named", registry=REGISTRY
+    "zoetrope_ledger_disagreements", "What the last check of the ledger named", registry=STUDIO
 )
 ledger_checked = Gauge(
-    "zoetrope_ledger_checked_timestamp_seconds", "When the last check of the ledger ended", registry=REGISTRY
+    "zoetrope_ledger_checked_timestamp_seconds", "When the last check of the ledger ended", registry=STUDIO
 )
 verdicts = Counter(
     "zoetrope_moderation_verdicts_total",
@@ -109,12 +127,4 @@ verdicts = Counter(
     ("stage", "verdict", "clause"),
     registry=REGISTRY,
 )
-review_cases_open = Gauge("zoetrope_review_cases_open", "Cases that wait for a moderator", registry=REGISTRY)
-webhook_deliveries = Counter(
-    "zoetrope_webhook_deliveries_total", "Webhook deliveries tried", ("outcome",), registry=REGISTRY
-)
-
-
-def render() -> bytes:
-    """All metrics of this process in Prometheus' text format."""
-    return generate_latest(REGISTRY)
+review_cases_open = Gauge("zoetrope_review_cases_open", "Cases that wait for a moderator", registry=STUDIO)

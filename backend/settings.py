@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     billing_catalogue: Path | None = None
     billing_contact: str = Field(default="", max_length=200)
     metrics_token: SecretStr | None = None
+    metrics_listen: str = ""
+    metrics_sockets: Path | None = None
     worker_id: str = Field(default="local-1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     log_level: LogLevel = LogLevel.INFO
     engine: EngineKind = EngineKind.DIFFUSERS
@@ -127,6 +129,14 @@ class Settings(BaseSettings):
         if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("must look like redis://host:6379/0, rediss://... or unix:///path/to/socket")
         return value
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("must look like 9464 (on loopback alone) or 0.0.0.0:9464")
+        return f"{host or '127.0.0.1'}:{port}" if value else ""
 
     @field_validator("public_url", "control_url")
     @classmethod

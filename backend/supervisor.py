@@ -189,7 +189,12 @@ class Supervisor:
         announcements = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         announcements.setblocking(False)
         announcements.bind(str(address))
-        environment = part_environment(part, self.settings) | {"NOTIFY_SOCKET": str(address)}
+        environment = part_environment(part, self.settings) | {
+            "NOTIFY_SOCKET": str(address),
+            # Their figures are at one address, the web process's, which none of them could listen at too.
+            "ZOETROPE_METRICS_SOCKETS": str(folder),
+            "ZOETROPE_METRICS_LISTEN": "",
+        }
         process = spawn(
             part.command(self.settings),
             log=log_path(self.settings, part.name),

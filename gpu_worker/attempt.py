@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
+from backend import metrics
 from backend.contracts import AttemptPhase, AttemptStatus, CheckpointRef, Order, Report, SignedObject
 from backend.domain.checkpoints import interval_s
 from gpu_worker.checkpoint import Checkpoint
@@ -157,6 +158,7 @@ class AttemptRun:
         now = time.monotonic()
         took_s = now - self._last_step_at
         self.step_s = took_s if self.step_s is None else self.step_s + _STEP_S_WEIGHT * (took_s - self.step_s)
+        metrics.denoise_step.labels(self.order.recipe).observe(took_s)
         self.step, self.steps = boundary.step, boundary.steps
         self.resumed_from_step = boundary.resumed_from_step
         self._sinks.changed()

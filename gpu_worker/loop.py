@@ -447,6 +447,7 @@ class WorkerLoop:
             resumed_from_step=run.resumed_from_step,
             identity=run.identity,
             checkpoint=run.durable,
+            timings=StageTimings(load_s=run.load_s),
         )
 
     def _failed(self, run: AttemptRun, cause: FailureCause, message: str) -> Report:

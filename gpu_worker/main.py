@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from backend.ending import end_tasks
 from backend.log import configure_logging, get_logger
+from backend.metrics_socket import offered_metrics
 from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE
@@ -62,7 +63,7 @@ async def _serve(settings: Settings, redis_url: str) -> None:
     # Importing torch and diffusers takes seconds, in which a signal must still be obeyed.
     engine = await asyncio.to_thread(make_engine, settings)
     redis = Redis.from_url(redis_url, socket_connect_timeout=3.0, socket_timeout=10.0)
-    async with ObjectClient(settings.control_url) as objects:
+    async with offered_metrics(settings, "worker"), ObjectClient(settings.control_url) as objects:
         loop = WorkerLoop(
             worker_id=settings.worker_id,
             boot_id=boot_id,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend import metrics
 from backend.db.repositories import leadership
 from backend.ending import end_tasks
 from backend.log import get_logger
@@ -43,12 +44,14 @@ async def lead(studio: Studio, work: Callable[[Term], Awaitable[None]]) -> None:
                 await end_tasks(working, within_s=STOP_S)
                 working = None
             held = number
+            metrics.leader.set(0 if number is None else 1)
             if number is not None and working is None:
                 log.info("leader.leads", term=number)
                 term = Term(name=NAME, holder=holder, number=number)
                 working = asyncio.create_task(_run(work, term))
             await asyncio.sleep(RENEW_S)
     finally:
+        metrics.leader.set(0)
         if working is not None:
             await end_tasks(working, within_s=STOP_S)
         async with studio.db.transaction() as session:

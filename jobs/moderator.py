@@ -1,19 +1,15 @@
 """The moderation worker: gives inputs and clips their verdicts. The only process beside the GPU worker with torch."""
 
 import asyncio
-import signal
-import sys
 
 from backend.contracts.arq_queue import serve_queue
-from backend.ending import end_tasks
-from backend.log import configure_logging, get_logger
+from backend.log import get_logger
 from backend.notify import notify_ready
-from backend.operator_errors import OperatorError
 from backend.services.moderate_generation import ClipFiles, ClipJudge
 from backend.services.screen_input import ImageJudge
-from backend.settings import load_settings
-from backend.studio import Studio, open_studio
+from backend.studio import Studio
 from jobs.moderation_steps import moderation_steps
+from jobs.process import run_process
 from jobs.queues import MODERATION_QUEUE
 from jobs.take_step import step_function
 from moderation.classifier import Classifier
@@ -28,16 +24,7 @@ STEPS_AT_ONCE = 4
 
 def main() -> int:
     """Run until a signal."""
-    try:
-        settings = load_settings()
-        studio = open_studio(settings, pool_size=6)
-        redis_url = settings.require_redis_url()
-    except OperatorError as error:
-        print(f"zoetrope moderator: {error}", file=sys.stderr)
-        return error.exit_code
-    configure_logging("moderator", settings.log_level)
-    asyncio.run(_serve(studio, redis_url))
-    return 0
+    return run_process("moderator", lambda studio, redis_url: [_moderate(studio, redis_url)], pool_size=6)
 
 
 def load_classifier(policy: Policy) -> Classifier:
@@ -67,22 +54,13 @@ def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, Imag
     return clip, image
 
 
-async def _serve(studio: Studio, redis_url: str) -> None:
-    ending = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+async def _moderate(studio: Studio, redis_url: str) -> None:
     policy = default_policy()
     classifier = await asyncio.to_thread(load_classifier, policy)
     log.info("moderator.loaded", classifier=classifier.version, policy=policy.version)
-    steps = moderation_steps(*make_judges(classifier, policy))
-    serving = asyncio.create_task(
-        serve_queue(redis_url, MODERATION_QUEUE, step_function(studio, steps), at_once=STEPS_AT_ONCE)
-    )
+    steps = step_function(studio, moderation_steps(*make_judges(classifier, policy)))
     notify_ready()
-    signalled = asyncio.create_task(ending.wait())
-    await asyncio.wait([serving, signalled], return_when=asyncio.FIRST_COMPLETED)
-    await end_tasks(serving, within_s=5)
-    await studio.close()
+    await serve_queue(redis_url, MODERATION_QUEUE, steps, at_once=STEPS_AT_ONCE)
 
 
 if __name__ == "__main__":

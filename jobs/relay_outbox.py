@@ -8,6 +8,7 @@ from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.contracts.arq_queue import open_queues
 from backend.db import outbox
 from backend.db.listen import OutboxBell
 from backend.log import get_logger
@@ -22,9 +23,9 @@ POLL_S = 1.0
 BATCH = 200
 
 
-async def relay_outbox(studio: Studio, queues: ArqRedis) -> None:
+async def relay_outbox(studio: Studio, redis_url: str) -> None:
     """Relay for ever. Any number of processes may."""
-    async with OutboxBell(studio.db.url, frozenset(QUEUE_OF)) as bell:
+    async with open_queues(redis_url) as queues, OutboxBell(studio.db.url, frozenset(QUEUE_OF)) as bell:
         while True:
             try:
                 full = await relay_once(studio, queues)

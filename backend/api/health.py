@@ -14,7 +14,9 @@ from backend.api.client_address import is_loopback
 from backend.api.dependencies import StudioDep
 from backend.api.errors import AWAY
 from backend.domain.attempt import LEASE
+from backend.metrics_socket import figures_of_all
 from backend.services.check_ledger import last_check
+from backend.services.measure_studio import measure_studio
 from backend.studio import Studio
 
 router = APIRouter(include_in_schema=False)
@@ -51,7 +53,10 @@ async def readyz(studio: StudioDep) -> Response:
 
 @router.get("/metrics")
 async def prometheus(request: Request, studio: StudioDep) -> Response:
-    """Prometheus' figures of this process: on this machine, or with `ZOETROPE_METRICS_TOKEN` as bearer."""
+    """Prometheus' figures of this process, of the parts beside it, and of the studio as the database has it.
+
+    On this machine, or with `ZOETROPE_METRICS_TOKEN` as bearer.
+    """
     token = studio.settings.metrics_token
     sent = request.headers.get("authorization", "").removeprefix("Bearer ")
     allowed = is_loopback(request)
@@ -59,14 +64,15 @@ async def prometheus(request: Request, studio: StudioDep) -> Response:
         allowed = hmac.compare_digest(sent.encode(), token.get_secret_value().encode())
     if not allowed:
         raise HTTPException(404)
-    await _show_ledger(studio)
-    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+    await _measure(studio)
+    return Response(await figures_of_all(studio.settings.metrics_sockets), media_type=metrics.CONTENT_TYPE)
 
 
-async def _show_ledger(studio: Studio) -> None:
-    """The last check was made by another process: its result is read from the database."""
+async def _measure(studio: Studio) -> None:
+    """What other processes did is read from the database; while that is away it is not shown."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await measure_studio(studio)
             last = await last_check(studio)
     except (*AWAY, TimeoutError):
         return

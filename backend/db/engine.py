@@ -1,6 +1,6 @@
 """The connection pool, and transactions that roll back unless they end well."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -10,12 +10,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 STATEMENT_TIMEOUT_MS = 30_000
 LOCK_TIMEOUT_MS = 10_000
+_AFTER_COMMIT = "after_commit"
 
 
 def asyncpg_url(url: str) -> str:
     """A Postgres URL with SQLAlchemy's asyncpg driver, whichever scheme it came with."""
     scheme = urlsplit(url).scheme
     return "postgresql+asyncpg" + url[len(scheme) :]
+
+
+def after_commit(session: AsyncSession, follow: Callable[[], None]) -> None:
+    """Call `follow` once `Database.transaction` has committed this session; never when it rolls back."""
+    session.info.setdefault(_AFTER_COMMIT, []).append(follow)
 
 
 class Database:
@@ -46,8 +52,11 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when it raises."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            async with session.begin():
+                yield session
+            for follow in session.info.get(_AFTER_COMMIT, ()):
+                follow()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:

@@ -4,6 +4,7 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import metrics
 from backend.contracts import Outcome, Report
 from backend.db import outbox
 from backend.db.models import Artifact, Attempt, Job
@@ -28,6 +29,8 @@ async def accept_report(studio: Studio, report: Report) -> None:
         job = await session.get(Job, report.job_id, with_for_update=True)
         attempt = await session.get(Attempt, report.attempt_id, with_for_update=True)
         if job is None or attempt is None or not _current(attempt, job, report):
+            if job is not None and report.fence < job.fence:
+                metrics.stale_reports.inc()
             return
         attempt.steps_done = max(attempt.steps_done, report.steps_done)
         attempt.resumed_from_step = report.resumed_from_step

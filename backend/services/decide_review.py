@@ -6,8 +6,10 @@ from sqlalchemy import func, text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import metrics
 from backend.auth.principal import Principal
 from backend.db import outbox
+from backend.db.engine import after_commit
 from backend.db.models import Artifact, AuditEntry, Job, ReviewCase
 from backend.db.models import Verdict as VerdictRow
 from backend.db.repositories import jobs
@@ -110,6 +112,7 @@ async def apply_decision(studio: Studio, case_id: str, version: int) -> None:
             case.state = CaseState.DROPPED.value
             return
         if case.stage == CaseStage.INPUT:
+            _count(session, case, "allow")
             job.input_verdict = "allow"
             session.add(job)
             event = OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id)
@@ -141,6 +144,7 @@ async def _apply_block(session: AsyncSession, case: ReviewCase, job: Job) -> Non
         case.state = CaseState.DROPPED.value
     else:
         await _write_verdicts(session, case, job, "block")
+        _count(session, case, "block")
 
 
 async def _allow_bytes(session: AsyncSession, case: ReviewCase, job: Job) -> None:
@@ -148,7 +152,12 @@ async def _allow_bytes(session: AsyncSession, case: ReviewCase, job: Job) -> Non
         case.state = CaseState.DROPPED.value
         return
     await _write_verdicts(session, case, job, "allow")
+    _count(session, case, "allow")
     await outbox.put(session, [OutboxEvent(consumer=Consumer.PUBLISH, subject=job.id)], trace_id=job.trace_id)
+
+
+def _count(session: AsyncSession, case: ReviewCase, verdict: str) -> None:
+    after_commit(session, metrics.verdicts.labels(case.stage, verdict, case.clause or "").inc)
 
 
 async def _write_verdicts(session: AsyncSession, case: ReviewCase, job: Job, verdict: str) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import metrics
 from backend.db import outbox
+from backend.db.engine import after_commit
 from backend.db.models import Artifact, Job, ReviewCase
 from backend.db.models import Verdict as VerdictRow
 from backend.db.repositories import jobs, ledger
@@ -93,6 +95,8 @@ async def _record(
         job = await session.get(Job, job_id, with_for_update=True)
         if job is None or job.state != JobState.MODERATING:
             return None
+        counted = metrics.verdicts.labels(CaseStage.OUTPUT.value, ruling.verdict.value, ruling.clause or "")
+        after_commit(session, counted.inc)
         for artifact in artifacts:
             session.add(
                 VerdictRow(

@@ -8,7 +8,9 @@ from sqlalchemy import update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import metrics
 from backend.db import outbox
+from backend.db.engine import after_commit
 from backend.db.models import Job, ReviewCase, Upload
 from backend.db.models import Verdict as VerdictRow
 from backend.db.repositories import jobs, ledger
@@ -60,6 +62,8 @@ async def _record(
         job = await session.get(Job, job_id, with_for_update=True)
         if job is None or job.state != JobState.QUEUED or job.input_verdict != "pending":
             return None
+        counted = metrics.verdicts.labels(CaseStage.INPUT.value, verdict.value, clause or "")
+        after_commit(session, counted.inc)
         for surface, digest, upload_id, ruling in rulings:
             session.add(
                 VerdictRow(

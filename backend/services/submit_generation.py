@@ -22,6 +22,7 @@ from backend.domain.errors import (
     RateLimited,
     ZoetropeError,
 )
+from backend.domain.generation import JobState
 from backend.domain.tiers import Tier
 from backend.ids import IdPrefix, new_id, new_trace_id
 from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
@@ -64,7 +65,7 @@ async def submit_generation(
     tier = tiers[principal.tier]
     resolved = resolve(request, tier)
     await _in_time(studio, principal, tier)
-    input_verdict = _screen_text(resolved)
+    input_verdict = _screen_text(resolved, tier)
     job_id = new_id(IdPrefix.VIDEO)
     payload: dict[str, object] = {
         "account_id": principal.account_id,
@@ -100,6 +101,9 @@ async def submit_generation(
         row = await _store(studio, payload | {"month_looked_at": True})
     match row.outcome:
         case "created" | "repeated":
+            if row.outcome == "created":
+                queued = JobState.QUEUED.value
+                metrics.job_transitions.labels(queued, resolved.recipe.name, tier.name).inc()
             await studio.wakeups.account_changed(principal.account_id, row.job_id)
             return await get_generation(studio, principal, row.job_id)
         case "mismatch":
@@ -166,7 +170,7 @@ async def _store(studio: Studio, payload: dict[str, object]) -> Row[tuple[str, s
         return (await session.execute(_SUBMIT, {"p": json.dumps(payload)})).one()
 
 
-def _screen_text(resolved: ResolvedRequest) -> str:
+def _screen_text(resolved: ResolvedRequest, tier: Tier) -> str:
     """The rules' verdict at once. Text alone that the rules allow needs no further check."""
     policy = default_policy()
     ruling = judge_texts(
@@ -174,6 +178,8 @@ def _screen_text(resolved: ResolvedRequest) -> str:
     )
     if ruling.verdict is Verdict.BLOCK:
         found = next(f for f in ruling.findings if f.verdict is Verdict.BLOCK)
+        metrics.verdicts.labels("input", "block", found.clause).inc()
+        metrics.submissions_refused.labels("moderation_blocked", tier.name).inc()
         raise ModerationBlocked(
             policy.clause(found.clause).creator_text, param=found.surface.value, clause=found.clause
         )

@@ -26,6 +26,7 @@ OPEN_TO_WORKERS = (
     "backend.ids",
     "backend.log",
     "backend.metrics",
+    "backend.metrics_socket",
     "backend.notify",
     "backend.operator_errors",
     "backend.recipes",

@@ -1,11 +1,14 @@
 """Loading jobs, and the one way in which a job's state is saved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend import metrics
+from backend.db.engine import after_commit
 from backend.db.models import Attempt, Job
 from backend.domain.attempt import LIVE, AttemptState
 from backend.domain.generation import ENDS, IllegalTransition, JobEvent, JobState, Snapshot, advance
@@ -37,7 +40,9 @@ async def move(session: AsyncSession, job: Job, event: JobEvent, **values: Value
     )
     if getattr(result, "rowcount", 0) != 1:
         return False
+    had_started = job.started_at is not None
     await session.refresh(job)
+    after_commit(session, lambda: _count_move(job, after.state, first_start=not had_started))
     return True
 
 
@@ -58,13 +63,23 @@ async def end_attempt(
     message: str = "",
 ) -> bool:
     """End an attempt once. False: it had ended before."""
-    result = await session.execute(
-        update(Attempt)
-        .where(col(Attempt.id) == attempt.id, col(Attempt.state).in_([*LIVE]))
-        .values(state=state.value, cause=cause, message=message[:500], ended_at=func.clock_timestamp())
-        .execution_options(synchronize_session=False)
-    )
-    return bool(getattr(result, "rowcount", 0) == 1)
+    ended = (
+        await session.execute(
+            update(Attempt)
+            .where(col(Attempt.id) == attempt.id, col(Attempt.state).in_([*LIVE]))
+            .values(state=state.value, cause=cause, message=message[:500], ended_at=func.clock_timestamp())
+            .returning(col(Attempt.started_at), col(Attempt.ended_at), col(Attempt.timings))
+            .execution_options(synchronize_session=False)
+        )
+    ).one_or_none()
+    if ended is None:
+        return False
+    job = await session.get(Job, attempt.job_id)
+    model = job.recipe if job is not None else ""
+    started_at, ended_at, timings = ended
+    ran_s = (ended_at - started_at).total_seconds() if started_at is not None else 0.0
+    after_commit(session, lambda: _count_attempt(model, state, ran_s, timings or {}))
+    return True
 
 
 async def attempts_of(session: AsyncSession, job_id: str) -> Sequence[Attempt]:
@@ -72,3 +87,36 @@ async def attempts_of(session: AsyncSession, job_id: str) -> Sequence[Attempt]:
     return (
         await session.exec(select(Attempt).where(Attempt.job_id == job_id).order_by(col(Attempt.fence)))
     ).all()
+
+
+def _count_move(job: Job, state: JobState, *, first_start: bool) -> None:
+    metrics.job_transitions.labels(state.value, job.recipe, job.tier).inc()
+    if first_start and job.started_at is not None:
+        metrics.queue_wait.labels(job.tier, job.recipe).observe(_seconds(job.created_at, job.started_at))
+    if state is JobState.COMPLETED and job.ended_at is not None:
+        metrics.job_duration.labels(job.tier, job.recipe).observe(_seconds(job.created_at, job.ended_at))
+
+
+_USE = {
+    AttemptState.HANDED_BACK: "returned",
+    AttemptState.PREEMPTED: "returned",
+    AttemptState.CANCELLED: "cancelled",
+}
+
+
+def _count_attempt(model: str, state: AttemptState, ran_s: float, timings: Mapping[str, object]) -> None:
+    """Where the worker gave no timings, as one that died, all of its time counts by how it ended."""
+    metrics.attempts.labels(model, state.value).inc()
+    stages = {
+        name: float(str(timings.get(name) or 0)) for name in ("load_s", "text_s", "denoise_s", "decode_s")
+    }
+    load_s = stages.pop("load_s")
+    metrics.gpu_time.labels(model, "model_switch").inc(load_s)
+    if state is AttemptState.DONE:
+        metrics.gpu_time.labels(model, "useful").inc(sum(stages.values()))
+    else:
+        metrics.gpu_time.labels(model, _USE.get(state, "lost")).inc(max(0.0, ran_s - load_s))
+
+
+def _seconds(begin: datetime, end: datetime) -> float:
+    return max(0.0, (end - begin).total_seconds())

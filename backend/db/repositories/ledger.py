@@ -12,7 +12,9 @@ from sqlalchemy import ARRAY, BigInteger, Integer, Text, bindparam, func, text, 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.models import Grant, Hold, HoldDraw
+from backend import metrics
+from backend.db.engine import after_commit
+from backend.db.models import Grant, Hold, HoldDraw, Job
 from backend.domain import credits
 from backend.domain.credits import Change, Draw, Entry, GrantSource, GrantState, HoldState
 from backend.ids import IdPrefix, new_id
@@ -196,13 +198,13 @@ async def end_hold(session: AsyncSession, job_id: str, *, charge: int, reason: s
                 charged=charge,
                 ended_at=func.clock_timestamp(),
             )
-            .returning(col(Hold.id), col(Hold.account_id), col(Hold.ended_at))
+            .returning(col(Hold.id), col(Hold.account_id), col(Hold.ended_at), col(Hold.amount))
             .execution_options(synchronize_session=False)
         )
     ).one_or_none()
     if ended is None:
         return False
-    hold_id, account_id, now = ended
+    hold_id, account_id, now, held = ended
     drawn = (
         await session.exec(
             select(HoldDraw, Grant)
@@ -216,6 +218,11 @@ async def end_hold(session: AsyncSession, job_id: str, *, charge: int, reason: s
     draws = [Draw(grant_id=row.grant_id, amount=row.amount) for row, _ in drawn]
     change = credits.end_hold(grants, draws, charge, now=now)
     await apply(session, account_id, change, reason=reason, hold_id=hold_id)
+    if (job := await session.get(Job, job_id)) is not None:
+        charged = metrics.credits_charged.labels(job.tier, job.recipe)
+        released = metrics.credits_released.labels(job.tier, reason)
+        after_commit(session, lambda: charged.inc(charge))
+        after_commit(session, lambda: released.inc(held - charge))
     return True
 
 
