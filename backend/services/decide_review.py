@@ -19,7 +19,7 @@ from backend.domain.generation import ENDS, JobEvent, JobState
 from backend.domain.review import UNDO, CaseStage, CaseState
 from backend.ids import IdPrefix, new_id
 from backend.services.moderate_generation import block_output
-from backend.services.review_cases import require_moderator
+from backend.services.review_cases import require_moderator, require_stranger
 from backend.services.screen_input import block_input
 from backend.studio import Studio
 
@@ -44,6 +44,7 @@ async def decide_review(
         raise InvalidField(f"A note has at most {MAX_NOTE_CHARS} characters.", param="note")
     async with studio.db.transaction() as session:
         case, job = await _load(session, case_id)
+        own = await require_stranger(session, principal, job.id)
         if case.state != CaseState.OPEN:
             raise Conflict("This case was decided already.")
         if case.claimed_by not in (None, principal.user_id):
@@ -60,7 +61,7 @@ async def decide_review(
                 actor_id=principal.user_id,
                 action=f"review.{decision}",
                 subject=case.id,
-                detail={"job_id": job.id, "stage": case.stage, "clause": case.clause or ""},
+                detail={"job_id": job.id, "stage": case.stage, "clause": case.clause or "", "own_clip": own},
             )
         )
         if decision == "block":

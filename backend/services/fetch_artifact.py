@@ -10,6 +10,7 @@ from backend.db.models import Upload
 from backend.domain.artifact import ArtifactKind
 from backend.domain.errors import NotFound
 from backend.domain.generation import SHOWS_PREVIEW
+from backend.domain.review import CLAIM_LEASE
 from backend.services.get_generation import load_own
 from backend.services.locate_artifact import locate_artifact
 from backend.services.review_cases import evidence_key
@@ -64,4 +65,4 @@ async def upload_url(studio: Studio, principal: Principal, upload_id: str) -> st
 async def evidence_url(studio: Studio, principal: Principal, case_id: str, kind: str) -> str:
     """A short-lived URL of a case's evidence, for moderators. Raises `NotFound`, `NotAllowed`."""
     key = await evidence_key(studio, principal, case_id, kind)
-    return await studio.storage.signed_get(key, ttl=URL_TTL)
+    return await studio.storage.signed_get(key, ttl=CLAIM_LEASE)
