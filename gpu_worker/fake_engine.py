@@ -41,6 +41,7 @@ class FakeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ZOETROPE_FAKE_", frozen=True, extra="ignore")
 
+    start_s: float = Field(default=0.0, ge=0)
     step_s: float = Field(default=0.02, ge=0)
     load_s: float = Field(default=0.0, ge=0)
     decode_s: float = Field(default=0.0, ge=0)
@@ -57,6 +58,7 @@ class FakeEngine:
         self._settings = settings or FakeSettings()
         self._resident: tuple[str, ...] = ()
         self._never = threading.Event()
+        time.sleep(self._settings.start_s)
 
     @property
     def hardware(self) -> Hardware:

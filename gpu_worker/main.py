@@ -14,6 +14,7 @@ from backend.log import configure_logging, get_logger
 from backend.metrics_socket import offered_metrics
 from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
+from backend.own_thread import in_own_thread, leave
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE
 from backend.settings import EngineKind, Settings, load_settings
 from gpu_worker.engine import Engine
@@ -37,10 +38,7 @@ def main() -> int:
         return error.exit_code
     configure_logging("worker", settings.log_level)
     asyncio.run(_serve(settings, redis_url))
-    # A thread of the engine may still be inside a step that nobody waits for any more.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    leave(0)
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -60,8 +58,14 @@ def make_engine(settings: Settings) -> Engine:
 async def _serve(settings: Settings, redis_url: str) -> None:
     boot_id = secrets.token_hex(8)
     ending = _on_signals()
+    signalled = asyncio.create_task(ending.wait())
     # Importing torch and diffusers takes seconds, in which a signal must still be obeyed.
-    engine = await asyncio.to_thread(make_engine, settings)
+    starting = asyncio.create_task(in_own_thread(lambda: make_engine(settings)))
+    await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        log.info("worker.ended", worker_id=settings.worker_id)
+        return
+    engine = starting.result()
     redis = Redis.from_url(redis_url, socket_connect_timeout=3.0, socket_timeout=10.0)
     async with offered_metrics(settings, "worker"), ObjectClient(settings.control_url) as objects:
         loop = WorkerLoop(
@@ -77,7 +81,6 @@ async def _serve(settings: Settings, redis_url: str) -> None:
         orders = asyncio.create_task(serve_orders(redis_url, settings.worker_id, loop.accept))
         running = asyncio.create_task(loop.run())
         warming = asyncio.create_task(loop.warm_up(DEFAULT_RECIPE))
-        signalled = asyncio.create_task(ending.wait())
         notify_ready()
         await asyncio.wait({orders, running, signalled}, return_when=asyncio.FIRST_COMPLETED)
         for task in (orders, running):

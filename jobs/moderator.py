@@ -1,10 +1,10 @@
 """The moderation worker: gives inputs and clips their verdicts. The only process beside the GPU worker with torch."""
 
-import asyncio
 
 from backend.contracts.arq_queue import serve_queue
 from backend.log import get_logger
 from backend.notify import notify_ready
+from backend.own_thread import in_own_thread
 from backend.services.moderate_generation import ClipFiles, ClipJudge
 from backend.services.screen_input import ImageJudge
 from backend.studio import Studio
@@ -56,7 +56,7 @@ def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, Imag
 
 async def _moderate(studio: Studio, redis_url: str) -> None:
     policy = default_policy()
-    classifier = await asyncio.to_thread(load_classifier, policy)
+    classifier = await in_own_thread(lambda: load_classifier(policy))
     log.info("moderator.loaded", classifier=classifier.version, policy=policy.version)
     steps = step_function(studio, moderation_steps(*make_judges(classifier, policy)))
     notify_ready()

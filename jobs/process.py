@@ -10,6 +10,7 @@ from backend.ending import end_tasks
 from backend.log import configure_logging, get_logger
 from backend.metrics_socket import offered_metrics
 from backend.operator_errors import OperatorError
+from backend.own_thread import leave
 from backend.settings import load_settings
 from backend.studio import Studio, open_studio
 
@@ -24,7 +25,7 @@ Work = Sequence[Coroutine[Any, Any, None]]
 def run_process(part: str, work: Callable[[Studio, str], Work], *, pool_size: int) -> int:
     """Do this work, given the studio and Valkey's URL, until a signal or until some of it ends, which it should not.
 
-    Returns the exit status.
+    Ends the process; returns only the exit status of what can't begin.
     """
     try:
         settings = load_settings()
@@ -34,7 +35,7 @@ def run_process(part: str, work: Callable[[Studio, str], Work], *, pool_size: in
         print(f"zoetrope {part}: {error}", file=sys.stderr)
         return error.exit_code
     configure_logging(part, settings.log_level)
-    return asyncio.run(_until_signalled(part, studio, lambda: work(studio, redis_url)))
+    leave(asyncio.run(_until_signalled(part, studio, lambda: work(studio, redis_url))))
 
 
 async def _until_signalled(part: str, studio: Studio, work: Callable[[], Work]) -> int:

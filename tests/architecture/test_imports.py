@@ -29,6 +29,7 @@ OPEN_TO_WORKERS = (
     "backend.metrics_socket",
     "backend.notify",
     "backend.operator_errors",
+    "backend.own_thread",
     "backend.recipes",
     "backend.settings",
     "moderation.torch_shim",

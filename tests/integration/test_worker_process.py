@@ -1,7 +1,11 @@
 """The worker as a real process: signals, death, and going on after it."""
 
 import signal
+import sys
 import time
+from pathlib import Path
+
+import pytest
 
 from backend.contracts import Outcome
 from tests.integration.worker_rig import (
@@ -11,6 +15,7 @@ from tests.integration.worker_rig import (
     make_order,
     resume_from,
     start_worker_process,
+    wait_until_sync,
 )
 
 
@@ -99,6 +104,19 @@ async def test_a_second_signal_exits_at_once(
         process.wait()
 
 
+async def test_a_signal_is_obeyed_while_the_engine_is_still_being_made(
+    valkey_process: ValkeyProcess, server: ObjectServer
+) -> None:
+    process = start_worker_process(valkey_process.url, server, ZOETROPE_FAKE_START_S="300")
+    try:
+        wait_until_sync(lambda: _obeys_term(process.pid))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def test_a_hung_engine_does_not_keep_the_process_from_ending(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
@@ -133,6 +151,15 @@ async def test_a_worker_started_before_valkey_finds_it(
     finally:
         process.kill()
         process.wait()
+
+
+def _obeys_term(pid: int) -> bool:
+    """Whether the process has a handler for TERM by now; before, the signal just kills it."""
+    if sys.platform != "linux":
+        pytest.skip("what a process handles is read from /proc")
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _kept(control: ControlPlane) -> bool:
