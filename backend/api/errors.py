@@ -13,6 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from backend.domain.clean_text import shown
 from backend.domain.errors import ModerationBlocked, Unavailable, ZoetropeError
 from backend.log import get_logger
 from backend.storage import StorageUnavailable
@@ -43,12 +44,12 @@ _RETRY_WHEN_AWAY = timedelta(seconds=2)
 def error_body(
     message: str, *, status: int, code: str, param: str | None = None, clause: str | None = None
 ) -> dict[str, object]:
-    """The JSON of a refusal."""
+    """The JSON of a refusal. Half a surrogate pair that somebody sent is spelt out: it can't be written as UTF-8."""
     error: dict[str, object] = {
-        "message": message,
+        "message": message.encode(errors="backslashreplace").decode(),
         "type": _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error"),
         "code": code,
-        "param": param,
+        "param": None if param is None else shown(param),
     }
     if clause is not None:
         error["clause"] = clause

@@ -1,5 +1,6 @@
 """The image that a request brings: a file, a `data:` URL, or the id of an earlier upload."""
 
+import asyncio
 import base64
 import binascii
 from urllib.parse import unquote_to_bytes
@@ -8,6 +9,7 @@ from starlette.datastructures import UploadFile
 
 from backend.api.parse_bodies import Fields
 from backend.auth.principal import Principal
+from backend.domain.clean_text import shown
 from backend.domain.errors import InvalidField
 from backend.ids import IdPrefix, is_id
 from backend.services.accept_upload import accept_upload
@@ -16,6 +18,11 @@ from moderation.images import MAX_BYTES
 
 NAME = "input_reference"
 FIELDS = frozenset({NAME, f"{NAME}[image_url]", f"{NAME}[file_id]"})
+
+
+def brings_image(fields: Fields) -> bool:
+    """Whether there is an image at all, in any of the ways."""
+    return any(name in fields.files or fields.raw(name) for name in FIELDS)
 
 
 async def upload_of(studio: Studio, principal: Principal, fields: Fields) -> str | None:
@@ -27,12 +34,12 @@ async def upload_of(studio: Studio, principal: Principal, fields: Fields) -> str
         return view.id
     if (file_id := fields.text(f"{NAME}[file_id]")) is not None:
         if not is_id(file_id, IdPrefix.UPLOAD):
-            raise InvalidField(f"There is no upload {file_id[:60]!r}.", param=f"{NAME}[file_id]")
+            raise InvalidField(f"There is no upload {shown(file_id)!r}.", param=f"{NAME}[file_id]")
         return file_id
-    url = fields.text(f"{NAME}[image_url]") or fields.text(NAME)
+    url = fields.raw(f"{NAME}[image_url]") or fields.raw(NAME)
     if url is None:
         return None
-    data, declared = _from_data_url(url)
+    data, declared = await asyncio.to_thread(_from_data_url, url)
     return (await accept_upload(studio, principal, data, declared_type=declared, param=NAME)).id
 
 
@@ -62,5 +69,5 @@ def _from_data_url(url: str) -> tuple[bytes, str]:
                 "".join(unquote_to_bytes(body).decode("ascii").split()), validate=True
             ), kind
         return unquote_to_bytes(body), kind
-    except (binascii.Error, UnicodeDecodeError):
+    except (binascii.Error, UnicodeError):
         raise InvalidField("This data: URL is not valid base64.", param=NAME) from None

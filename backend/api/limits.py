@@ -1,27 +1,21 @@
-"""Coarse limits: how many requests an address or a key may send, and how large a body may be."""
+"""Coarse limits: how many requests an address or a key may send."""
 
 import asyncio
 import hashlib
-import json
 from datetime import timedelta
 
 from fastapi import Request
 from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.api.client_address import client_address, is_loopback
 from backend.api.dependencies import studio_of
-from backend.api.errors import error_body
 from backend.auth.tokens import SESSION_COOKIE
 from backend.domain.errors import RateLimited
 from backend.settings import Settings
 
 AN_ADDRESS = "3000/minute"
 A_KEY = "6000/minute"
-MAX_BODY_BYTES = 32 * 2**20
-DRAINED_BYTES = 64 * 2**20
-_UNLIMITED = ("/objects/",)
 
 
 class CoarseLimits:
@@ -80,71 +74,3 @@ async def coarse_limit(request: Request) -> None:
     if limits is None:
         limits = request.app.state.coarse_limits = CoarseLimits(settings)
     await limits.check(request)
-
-
-class BodyLimit:
-    """ASGI middleware: a body past the limit is answered 413, whether announced or not."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting."""
-        if scope["type"] != "http" or scope["path"].startswith(_UNLIMITED):
-            await self.app(scope, receive, send)
-            return
-        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not announced.isdigit() or int(announced) > MAX_BODY_BYTES:
-            await _drain(receive)
-            await _too_large(send)
-            return
-        seen = 0
-        started = False
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > MAX_BODY_BYTES:
-                    raise _BodyTooLarge
-            return message
-
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self.app(scope, counted, noted)
-        except _BodyTooLarge:
-            if not started:
-                await _drain(receive)
-                await _too_large(send)
-
-
-class _BodyTooLarge(BaseException):
-    """Past the application's own handlers, up to the middleware."""
-
-
-async def _drain(receive: Receive) -> None:
-    """Read on a while and keep nothing: who still sends when we hang up sees a broken connection, not our answer."""
-    left = DRAINED_BYTES
-    while left > 0:
-        message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
-        left -= len(message.get("body", b""))
-
-
-async def _too_large(send: Send) -> None:
-    message = f"A request's body may be {MAX_BODY_BYTES // 2**20} MiB at most."
-    body = json.dumps(error_body(message, status=413, code="too_large")).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-should-retry", b"false"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

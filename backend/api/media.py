@@ -1,5 +1,6 @@
 """Pictures and clips for the web app's own pages, at addresses that stay the same. Each request asks again who may."""
 
+import re
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Response
@@ -15,10 +16,12 @@ from backend.services.fetch_artifact import artifact_url, evidence_url, preview_
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(coarse_limit)])
 
+_EVIDENCE = re.compile("[a-z0-9_]{1,40}")
 _NOT_KEPT = {"cache-control": "private, no-store"}
 
 
 @router.get("/media/{video_id}/preview")
+@router.head("/media/{video_id}/preview")
 async def show_preview(principal: Reader, video_id: VideoId, studio: StudioDep) -> Response:
     """The newest preview frame of a clip that is being made. The page's `v` grows with each."""
     frame = await preview_frame(studio, principal, video_id)
@@ -26,6 +29,7 @@ async def show_preview(principal: Reader, video_id: VideoId, studio: StudioDep) 
 
 
 @router.get("/media/{video_id}/{kind}")
+@router.head("/media/{video_id}/{kind}")
 async def show_artifact(
     principal: Reader,
     video_id: VideoId,
@@ -39,9 +43,10 @@ async def show_artifact(
 
 
 @router.get("/evidence/{case_id}/{name}")
+@router.head("/evidence/{case_id}/{name}")
 async def show_evidence(principal: SignedIn, case_id: str, name: str, studio: StudioDep) -> Response:
     """What a moderator decides on: a kind of artifact, or the id of an uploaded image."""
-    if not is_id(case_id, IdPrefix.REVIEW_CASE) or "\x00" in name:
+    if not is_id(case_id, IdPrefix.REVIEW_CASE) or not _EVIDENCE.fullmatch(name):
         raise NotFound("There is no such case.")
     url = await evidence_url(studio, principal, case_id, name)
     return RedirectResponse(url, status_code=302, headers=_NOT_KEPT)

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Depends
 from backend.api.dependencies import Reader
 from backend.api.limits import coarse_limit
 from backend.api.schemas import ModelOut, ModelPageOut, model_out
+from backend.domain.clean_text import shown
 from backend.domain.errors import NotFound
 from backend.recipes import CATALOGUE
 
@@ -22,5 +23,7 @@ async def retrieve_model(model_id: str, _principal: Reader) -> ModelOut:
     """One model."""
     recipe = CATALOGUE.get(model_id)
     if recipe is None:
-        raise NotFound(f"There is no model {model_id[:60]!r}. Models: {', '.join(CATALOGUE)}.", param="model")
+        raise NotFound(
+            f"There is no model {shown(model_id)!r}. Models: {', '.join(CATALOGUE)}.", param="model"
+        )
     return model_out(recipe)

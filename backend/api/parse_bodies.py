@@ -3,6 +3,7 @@
 JSON is flattened to the bracketed spelling, so that a route reads one kind of field only.
 """
 
+import asyncio
 import json
 import math
 from collections.abc import Collection, Mapping
@@ -13,11 +14,16 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
+from backend.domain.clean_text import clean_text, shown
 from backend.domain.errors import InvalidField
 
 MAX_FIELDS = 100
-MAX_FIELD_BYTES = 32 * 1024 * 1024
+MAX_FIELD_BYTES = 12 * 2**20
 MAX_FILES = 4
+MAX_PARTS = 10_000
+"""Brackets and commas of a JSON body: 12 MiB of nothing else would be parsed for seconds, into a gigabyte."""
+PARSED_AT_ONCE_BYTES = 64 * 2**10
+"""A larger body is parsed in a thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +39,13 @@ class Fields:
             await file.close()
 
     def text(self, name: str) -> str | None:
-        """The field's text, or None when it is absent or empty."""
+        """The field's text as it may be kept, or None when it is absent or empty. Raises `InvalidField`."""
         value = self.values.get(name)
-        if not value:
-            return None
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidField(f"{name} is not valid Unicode text.", param=name) from None
-        return value
+        return clean_text(value, param=name) or None if value else None
+
+    def raw(self, name: str) -> str | None:
+        """The field as it came, for a value of megabytes; None when it is absent or empty."""
+        return self.values.get(name) or None
 
     def integer(self, name: str) -> int | None:
         """A whole number. Raises `InvalidField`."""
@@ -51,8 +55,8 @@ class Fields:
         if not value.is_integer():
             raise InvalidField(f"{name} is a whole number, not {value:g}.", param=name)
         # From the text, not from the float: a seed past 2**53 would come out as another one.
-        text = self.values[name].strip()
-        return int(text) if text.lstrip("+-").isdigit() else int(value)
+        text = (self.text(name) or "").strip()
+        return int(text) if text.lstrip("+-").isdecimal() else int(value)
 
     def number(self, name: str) -> float | None:
         """A finite number. Raises `InvalidField`."""
@@ -64,7 +68,7 @@ class Fields:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise InvalidField(f"{name} is a number, not {text[:40]!r}.", param=name)
+            raise InvalidField(f"{name} is a number, not {shown(text)!r}.", param=name)
         return value
 
     def refuse_unknown(self, known: Collection[str]) -> None:
@@ -73,7 +77,7 @@ class Fields:
             if name.removesuffix("[]") not in known:
                 fields = ", ".join(sorted(known))
                 raise InvalidField(
-                    f"There is no field {name[:60]!r} here. Fields: {fields}.", param=name[:60]
+                    f"There is no field {shown(name)!r} here. Fields: {fields}.", param=shown(name)
                 )
 
 
@@ -85,6 +89,16 @@ async def parse_body(request: Request) -> Fields:
     body = await request.body()
     if not body:
         return Fields(values={}, files={})
+    values = (
+        _read_json(body) if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(_read_json, body)
+    )
+    return Fields(values=values, files={})
+
+
+def _read_json(body: bytes) -> dict[str, str]:
+    # Counted first: the parser holds the whole process while it builds what it reads.
+    if sum(body.count(sign) for sign in (b"{", b"[", b",")) > MAX_PARTS:
+        raise InvalidField(f"A JSON body has {MAX_PARTS} brackets and commas at most.")
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -93,7 +107,7 @@ async def parse_body(request: Request) -> Fields:
         raise InvalidField("The body is a JSON object with the fields of the request.")
     values: dict[str, str] = {}
     _flatten(data, "", values)
-    return Fields(values=values, files={})
+    return values
 
 
 async def _form(request: Request) -> Fields:
@@ -128,7 +142,7 @@ def _flatten(data: Mapping[str, object], prefix: str, into: dict[str, str]) -> N
                 _flatten(value, name, into)
             case _:
                 raise InvalidField(
-                    f"{name[:60]} has a value of a kind that isn't taken here.", param=name[:60]
+                    f"{shown(name)} has a value of a kind that isn't taken here.", param=shown(name)
                 )
         if len(into) > MAX_FIELDS:
             raise InvalidField(f"A request has {MAX_FIELDS} fields at most.")

@@ -1,6 +1,7 @@
 """`/v1/videos`: the routes of the `openai` client's `videos`, and ours beside them."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -10,12 +11,13 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 
 from backend.api.dependencies import Reader, StudioDep, Writer, asker, process_of
 from backend.api.input_reference import FIELDS as IMAGE_FIELDS
-from backend.api.input_reference import upload_of
+from backend.api.input_reference import brings_image, upload_of
 from backend.api.limits import coarse_limit
 from backend.api.parse_bodies import Fields, parse_body
 from backend.api.schemas import VideoDeletedOut, VideoOut, VideoPageOut, poll_after_ms, video_out
 from backend.auth.principal import Scope
 from backend.domain.artifact import ArtifactKind
+from backend.domain.clean_text import shown
 from backend.domain.errors import InvalidField, NotFound, ZoetropeError
 from backend.ids import IdPrefix, is_id
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE
@@ -33,6 +35,7 @@ CONTENT_TTL = timedelta(minutes=15)
 KEEP_ALIVE_S = 10.0
 READ_AGAIN_S = 5.0
 SETTLE_S = 0.15
+_RETRIED = re.compile(r"\s*0*[1-9][0-9]{0,5}\s*")
 _CREATE_FIELDS = IMAGE_FIELDS | {
     "prompt",
     "negative_prompt",
@@ -60,7 +63,19 @@ _CREATE_SCHEMA = {
         "seed": {"type": "integer", "example": 7},
         "num_inference_steps": {"type": "integer"},
         "guidance_scale": {"type": "number"},
-        "strength": {"type": "number", "description": "How much the image counts, 0 to 1."},
+        "strength": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How much the image counts. Refused without an image.",
+        },
+        "fps": {"type": "integer", "description": "The model's own; any other is refused."},
+        "n": {
+            "type": "integer",
+            "enum": [1],
+            "description": "One request makes one clip; any other is refused.",
+        },
+        "style": {"type": "string", "maxLength": 0, "description": "Refused: no model here has styles."},
     },
 }
 _CREATE_DOCS = {
@@ -88,7 +103,7 @@ _CREATE_DOCS = {
 def video_id_of(video_id: str) -> str:
     """A path's id, if anything can have it. Raises `NotFound`."""
     if not is_id(video_id, IdPrefix.VIDEO):
-        raise NotFound(f"There is no video {video_id[:60]!r}.", param="video_id")
+        raise NotFound(f"There is no video {shown(video_id)!r}.", param="video_id")
     return video_id
 
 
@@ -119,8 +134,7 @@ async def create_video(
         principal,
         wanted,
         idempotency_key=idempotency_key,
-        retried=(x_stainless_retry_count or "0").strip().isdigit()
-        and int(x_stainless_retry_count or "0") > 0,
+        retried=_RETRIED.fullmatch(x_stainless_retry_count or "") is not None,
         trace_id=request.state.trace_id,
     )
     response.headers["openai-poll-after-ms"] = str(poll_after_ms(view))
@@ -137,7 +151,7 @@ async def list_videos(
 ) -> VideoPageOut:
     """The account's videos, newest first."""
     if after is not None and not is_id(after, IdPrefix.VIDEO):
-        raise NotFound(f"There is no video {after[:60]!r} to list after.", param="after")
+        raise NotFound(f"There is no video {shown(after)!r} to list after.", param="after")
     page = await list_generations(studio, principal, after=after, limit=limit, order=Order(order))
     data = [video_out(view) for view in page.items]
     return VideoPageOut(
@@ -246,6 +260,11 @@ def _request(fields: Fields, upload_id: str | None) -> GenerationRequest:
             f"{recipe.title} makes {recipe.fps} frames a second. fps: {recipe.fps}.", param="fps"
         )
     strength = fields.number("strength")
+    if strength is not None and not brings_image(fields):
+        raise InvalidField(
+            "strength says how much the image counts, and there is none: send input_reference too.",
+            param="strength",
+        )
     if strength is not None and not 0 <= strength <= 1:
         raise InvalidField(f"strength is from 0 to 1, not {strength:g}.", param="strength")
     image = (

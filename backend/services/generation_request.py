@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from backend.domain import pricing
+from backend.domain.clean_text import is_blank, shown
 from backend.domain.errors import InvalidField
 from backend.domain.spec import ConditioningImage, GenerationSpec
 from backend.domain.tiers import Tier
@@ -88,7 +89,7 @@ def resolve(
     """Check every field against the recipe and the tier. Raises `InvalidField` naming field and valid values."""
     recipe = _recipe(request.model, catalogue, default_recipe)
     prompt = _prompt(request.prompt, recipe)
-    negative_prompt = request.negative_prompt.replace("\x00", "").strip()
+    negative_prompt = request.negative_prompt.strip()
     if len(negative_prompt) > recipe.max_prompt_chars:
         raise InvalidField(
             f"The negative prompt has {len(negative_prompt)} characters; {recipe.max_prompt_chars} are allowed.",
@@ -98,7 +99,7 @@ def resolve(
     size = recipe.size(size_text)
     if size is None:
         raise InvalidField(
-            f"{recipe.title} can't make {size_text!r}. Sizes: {_listed(map(str, recipe.sizes))}.",
+            f"{recipe.title} can't make {shown(size_text)!r}. Sizes: {_listed(map(str, recipe.sizes))}.",
             param="size",
         )
     seconds_text = request.seconds or recipe.lengths[0].seconds
@@ -106,7 +107,7 @@ def resolve(
     if length is None:
         offered = _listed(length.seconds for length in recipe.lengths)
         raise InvalidField(
-            f"{recipe.title} can't make {seconds_text!r} seconds. Seconds: {offered}.", param="seconds"
+            f"{recipe.title} can't make {shown(seconds_text)!r} seconds. Seconds: {offered}.", param="seconds"
         )
     if size.width * size.height > tier.max_pixels:
         raise InvalidField(
@@ -150,18 +151,20 @@ def resolve(
 def _recipe(model: str | None, catalogue: Mapping[str, Recipe], default: str) -> Recipe:
     recipe = catalogue.get(model or default)
     if recipe is None:
-        raise InvalidField(f"There is no model {model!r} here. Models: {_listed(catalogue)}.", param="model")
+        raise InvalidField(
+            f"There is no model {shown(model or '')!r} here. Models: {_listed(catalogue)}.", param="model"
+        )
     return recipe
 
 
 def _prompt(text: str, recipe: Recipe) -> str:
-    prompt = text.replace("\x00", "").strip()
-    if not prompt:
-        raise InvalidField("Say what the clip should show: the prompt is empty.", param="prompt")
+    prompt = text.strip()
     if len(prompt) > recipe.max_prompt_chars:
         raise InvalidField(
             f"The prompt has {len(prompt)} characters; {recipe.max_prompt_chars} are allowed.", param="prompt"
         )
+    if is_blank(prompt):
+        raise InvalidField("Say what the clip should show: the prompt is empty.", param="prompt")
     return prompt
 
 

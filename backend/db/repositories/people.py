@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.auth.principal import ALL_SCOPES, Principal, Role, Scope, Via
 from backend.auth.tokens import hash_token, new_token
 from backend.db.models import OneTimeToken, User
+from backend.domain.clean_text import is_text
 
 _BY_SESSION = text(
     """
@@ -53,7 +54,9 @@ class TakenToken:
 
 
 async def user_by_email(session: AsyncSession, email: str, *, for_update: bool = False) -> User | None:
-    """The person with that address, however it is capitalised."""
+    """The person with that address, however it is capitalised. Nobody has one that can't be written down."""
+    if "\x00" in email or not is_text(email):
+        return None
     query = select(User).where(func.lower(User.email) == email.lower())
     return (await session.exec(query.with_for_update() if for_update else query)).one_or_none()
 
