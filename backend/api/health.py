@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
@@ -13,6 +13,8 @@ from backend import metrics
 from backend.api.client_address import is_loopback
 from backend.api.dependencies import StudioDep
 from backend.api.errors import AWAY
+from backend.api.limits import coarse_limit
+from backend.api.readiness import Findings, Readiness
 from backend.domain.attempt import LEASE
 from backend.metrics_socket import figures_of_all
 from backend.services.check_ledger import last_check
@@ -31,24 +33,30 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
-async def readyz(studio: StudioDep) -> Response:
+@router.get("/readyz", dependencies=[Depends(coarse_limit)])
+async def readyz(request: Request, studio: StudioDep) -> Response:
     """Database, Valkey, storage and a live worker: 200 when clips can be made, else 503 naming what is away."""
-    checks: dict[str, Callable[[], Awaitable[str]]] = {
-        "database": lambda: _answers(studio.db.ping()),
-        "valkey": lambda: _answers(studio.wakeups.ping()),
-        "storage": lambda: _answers(studio.storage.ping()),
-        "worker": lambda: _live_worker(studio),
-    }
-    found = dict(
-        zip(checks, await asyncio.gather(*(_guarded(check) for check in checks.values())), strict=True)
-    )
+    readiness = getattr(request.app.state, "readiness", None)
+    if readiness is None:
+        readiness = request.app.state.readiness = Readiness(lambda: _look(studio))
+    found = await readiness.now()
     ready = all(state == "ok" for state in found.values())
     return JSONResponse(
         {"ready": ready, "checks": found},
         status_code=200 if ready else 503,
         headers={"cache-control": "no-store"},
     )
+
+
+async def _look(studio: Studio) -> Findings:
+    checks: dict[str, Callable[[], Awaitable[str]]] = {
+        "database": lambda: _answers(studio.db.ping()),
+        "valkey": lambda: _answers(studio.wakeups.ping()),
+        "storage": lambda: _answers(studio.storage.ping()),
+        "worker": lambda: _live_worker(studio),
+    }
+    found = await asyncio.gather(*(_guarded(check) for check in checks.values()))
+    return dict(zip(checks, found, strict=True))
 
 
 @router.get("/metrics")
