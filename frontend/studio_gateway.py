@@ -4,11 +4,12 @@ Each method asks one use case or two and says the answer in the pages' words (fr
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import update_wrapper
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -38,6 +39,7 @@ from backend.services.submit_generation import submit_generation
 from backend.storage import StorageUnavailable
 from backend.web_process import WebProcess
 from frontend import wording
+from frontend.clean_arguments import cleaned
 from frontend.gateway import Changes, NotAllowed, NotSignedIn, Refused, Unavailable
 from frontend.views import (
     AccountView,
@@ -76,9 +78,14 @@ def _said_to_pages(
 ) -> Callable[Concatenate["StudioGateway", P], Coroutine[Any, Any, T]]:
     """Turn what use cases raise into what pages know."""
 
+    signature = inspect.signature(method)
+    ask = cast(Callable[..., Coroutine[Any, Any, T]], method)
+
     async def wrapped(self: "StudioGateway", /, *values: P.args, **named: P.kwargs) -> T:
         try:
-            return await method(self, *values, **named)
+            sent = signature.bind(self, *values, **named)
+            cleaned(signature, sent)
+            return await ask(*sent.args, **sent.kwargs)
         except errors.NotSignedIn as error:
             raise NotSignedIn from error
         except errors.NotAllowed as error:
@@ -257,7 +264,7 @@ class StudioGateway:
     @_said_to_pages
     async def ledger(self, who: AccountView, *, cursor: str = "") -> LedgerPage:
         """A page of the ledger."""
-        before = int(cursor) if cursor.isdecimal() else 0
+        before = int(cursor) if cursor.isdecimal() and len(cursor) < 19 else 0
         lines = await list_ledger(self._process.studio, _principal(who), before=before, limit=_LEDGER_PAGE)
         return LedgerPage(
             entries=[wording.ledger_view(line) for line in lines.items],
