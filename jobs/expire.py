@@ -8,12 +8,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.db import outbox
 from backend.db.repositories import ledger
-from backend.domain.events import Consumer, OutboxEvent
 from backend.log import get_logger
 from backend.services.accept_billing_event import forget_old_events
 from backend.services.drop_checkpoints import drop_checkpoints
+from backend.services.expire_artifacts import expire_artifacts
 from backend.services.note_network import forget_networks
 from backend.services.renew_credits import BATCH, renew_month
+from backend.services.sweep_ended_jobs import sweep_ended_jobs
 from backend.studio import Studio
 
 log = get_logger(__name__)
@@ -25,14 +26,6 @@ CREDIT_BATCHES = 40
 """Batches of grants a round: when a month begins, the other work is not kept waiting for all of them."""
 OUTBOX_KEPT = timedelta(days=1)
 
-_EXPIRE_ARTIFACTS = text(
-    """
-    UPDATE artifacts SET state = 'expired' WHERE job_id IN (
-        SELECT id FROM jobs WHERE expires_at < now() AND deleted_at IS NULL ORDER BY expires_at LIMIT 200
-    ) AND state IN ('withheld', 'released', 'taken_down')
-    RETURNING job_id
-    """
-)
 _OLD_KEYS = text(
     "DELETE FROM idempotency_keys WHERE ctid IN (SELECT ctid FROM idempotency_keys"
     " WHERE created_at < now() - interval '1 day' LIMIT 5000)"
@@ -59,11 +52,9 @@ async def expire(studio: Studio) -> None:
 
 
 async def expire_once(studio: Studio) -> bool:
-    """One round over everything that ends by time. False: there are more credits to write off or to give."""
-    async with studio.db.transaction() as session:
-        job_ids = sorted({row.job_id for row in await session.execute(_EXPIRE_ARTIFACTS)})
-        if job_ids:
-            await outbox.put(session, [OutboxEvent(consumer=Consumer.SWEEP, subject=j) for j in job_ids])
+    """One round over everything that ends by time. False: there is more to end, to sweep or to give."""
+    more = await expire_artifacts(studio)
+    more = await sweep_ended_jobs(studio) or more
     async with studio.db.transaction() as session:
         await outbox.sweep(session, older_than=OUTBOX_KEPT)
         for statement in (_OLD_KEYS, _OLD_SESSIONS, _OLD_LINKS):
@@ -71,7 +62,7 @@ async def expire_once(studio: Studio) -> bool:
         await forget_networks(session)
         await forget_old_events(session)
     await drop_checkpoints(studio)
-    return await _credits(studio)
+    return await _credits(studio) and not more
 
 
 async def _credits(studio: Studio) -> bool:

@@ -18,9 +18,9 @@ SERVED = (ArtifactKind.VIDEO, ArtifactKind.THUMBNAIL, ArtifactKind.SPRITESHEET)
 class ArtifactState(StrEnum):
     """May it be fetched? Only `released` may."""
 
-    WITHHELD = "withheld"  # no verdict yet, or one against it. Out: publish, an appeal
+    WITHHELD = "withheld"  # no verdict yet, or one against it: kept as evidence. Out: publish, expiry, delete
     RELEASED = "released"  # served. Out: takedown, expiry, delete
-    TAKEN_DOWN = "taken_down"  # a moderator withdrew it. Out: reinstatement
+    TAKEN_DOWN = "taken_down"  # a moderator withdrew it. Out: reinstatement, expiry, delete
     EXPIRED = "expired"  # its retention ended; the bytes are swept
     DELETED = "deleted"  # its owner deleted it; the bytes are swept
 
@@ -35,8 +35,10 @@ TRANSITIONS: MappingProxyType[ArtifactState, frozenset[ArtifactState]] = Mapping
         _A.DELETED: frozenset(),
     }
 )
+GONE = frozenset({_A.EXPIRED, _A.DELETED})
+"""Ends: the bytes are to go, or have gone."""
 
 
-def may_become(state: ArtifactState, target: ArtifactState) -> bool:
-    """Whether an artifact may go from `state` to `target`."""
-    return target in TRANSITIONS[state]
+def sources_of(target: ArtifactState) -> frozenset[ArtifactState]:
+    """The states from which an artifact may go to `target`."""
+    return frozenset(state for state, targets in TRANSITIONS.items() if target in targets)

@@ -17,7 +17,7 @@ class Consumer(StrEnum):
 
 
 SWEEP_DELAY_S = 180.0
-"""After a job ended on a worker: what that worker still writes is swept too."""
+"""From a job's end to its first sweep: what its worker was just writing goes too."""
 
 
 @dataclass(frozen=True, kw_only=True)

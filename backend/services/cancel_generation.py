@@ -11,7 +11,7 @@ from backend.db.repositories import jobs, ledger
 from backend.domain import pricing
 from backend.domain.attempt import AttemptState
 from backend.domain.errors import Conflict
-from backend.domain.events import SWEEP_DELAY_S, Consumer, OutboxEvent
+from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import ENDS, JobEvent, JobState
 from backend.domain.review import CaseState
 from backend.services.get_generation import get_generation, load_own
@@ -59,10 +59,7 @@ async def cancel_in(session: AsyncSession, job: Job) -> bool:
     )
     await outbox.put(
         session,
-        [
-            OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id),
-            OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S),
-        ],
+        [OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id)],
         trace_id=job.trace_id,
     )
     return True

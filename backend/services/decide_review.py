@@ -65,7 +65,7 @@ async def decide_review(
             )
         )
         if decision == "block":
-            await _apply_block(session, case, job)
+            await _apply_block(session, case, job, studio.settings.evidence_kept)
         else:
             wait_s = undo.total_seconds()
             case.state = CaseState.DECIDED.value
@@ -135,12 +135,12 @@ async def _load(session: AsyncSession, case_id: str) -> tuple[ReviewCase, Job]:
     return case, job
 
 
-async def _apply_block(session: AsyncSession, case: ReviewCase, job: Job) -> None:
+async def _apply_block(session: AsyncSession, case: ReviewCase, job: Job, evidence_kept: timedelta) -> None:
     case.state = CaseState.EFFECTIVE.value
     if case.stage == CaseStage.INPUT:
         done = await block_input(session, job, case.clause)
     else:
-        done = await block_output(session, job, case.clause)
+        done = await block_output(session, job, case.clause, evidence_kept=evidence_kept)
     if not done:
         case.state = CaseState.DROPPED.value
     else:

@@ -9,8 +9,10 @@ from sqlmodel import col
 from backend.auth.principal import Principal
 from backend.db import outbox
 from backend.db.models import Artifact, Job
+from backend.db.repositories import artifacts
 from backend.domain.artifact import ArtifactState
 from backend.domain.events import Consumer, OutboxEvent
+from backend.domain.generation import ENDS, JobState
 from backend.log import get_logger
 from backend.services.cancel_generation import cancel_in
 from backend.services.get_generation import load_own
@@ -26,7 +28,8 @@ SWEEP_WITHIN_S = 5.0
 async def delete_generation(studio: Studio, principal: Principal, job_id: str) -> None:
     """Delete. From the commit on nothing of it is served by this studio. Raises `NotFound`.
 
-    A clip that waits for its verdict is judged all the same, out of sight: it is charged if it could have been shown.
+    A clip that waits for its verdict is judged all the same, out of sight: it is charged if it could have been shown,
+    and its bytes go then. What was blocked stays withheld until the keeping of evidence ends.
     Bytes go at once, because a bucket's own signed URLs ask nobody; what can't be deleted now is swept after.
     """
     async with studio.db.transaction() as session:
@@ -38,15 +41,8 @@ async def delete_generation(studio: Studio, principal: Principal, job_id: str) -
             .values(deleted_at=func.now())
             .execution_options(synchronize_session=False)
         )
-        await session.execute(
-            update(Artifact)
-            .where(
-                col(Artifact.job_id) == job_id,
-                col(Artifact.state).not_in([ArtifactState.DELETED.value, ArtifactState.EXPIRED.value]),
-            )
-            .values(state=ArtifactState.DELETED.value)
-            .execution_options(synchronize_session=False)
-        )
+        if JobState(job.state) in ENDS - {JobState.BLOCKED}:
+            await artifacts.move(session, ArtifactState.DELETED, col(Artifact.job_id) == job_id)
         await outbox.put(
             session, [OutboxEvent(consumer=Consumer.SWEEP, subject=job_id)], trace_id=job.trace_id
         )

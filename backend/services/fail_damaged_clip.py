@@ -1,9 +1,7 @@
 """A rendered clip whose bytes are gone, or are not the ones that were reported or judged: failed, at no charge."""
 
-from backend.db import outbox
 from backend.db.models import Job
 from backend.db.repositories import jobs, ledger
-from backend.domain.events import SWEEP_DELAY_S, Consumer, OutboxEvent
 from backend.domain.generation import JobEvent
 from backend.log import get_logger
 from backend.studio import Studio
@@ -25,7 +23,5 @@ async def fail_damaged_clip(studio: Studio, job_id: str, what: str) -> None:
         ):
             return
         await ledger.end_hold(session, job_id, charge=0, reason="failed")
-        swept = OutboxEvent(consumer=Consumer.SWEEP, subject=job_id, delay_s=SWEEP_DELAY_S)
-        await outbox.put(session, [swept], trace_id=job.trace_id)
     log.error("clip.damaged", job_id=job_id, what=what)
     await studio.wakeups.account_changed(job.account_id, job_id)

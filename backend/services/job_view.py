@@ -94,10 +94,9 @@ def _preview_of(job: Job) -> str | None:
     return f"{job.fence}-{job.preview_version}"
 
 
-def view_of(
-    job: Job, *, released: bool = False, feedback: Feedback | None = None, place: PlaceView | None = None
-) -> JobView:
-    """A view from rows that were loaded."""
+def view_of(job: Job, *, clip: Artifact | None = None, feedback: Feedback | None = None) -> JobView:
+    """A view from rows that were loaded: the job, its video if there is one, and what the asker thinks of it."""
+    shown = clip is not None and clip.released_at is not None
     spec = GenerationSpec.from_json(job.spec)
     return JobView(
         id=job.id,
@@ -132,11 +131,10 @@ def view_of(
         created_at=job.created_at,
         started_at=job.started_at,
         ended_at=job.ended_at,
-        expires_at=job.expires_at,
-        released=released,
+        expires_at=clip.expires_at if clip is not None and shown else None,
+        released=clip is not None and clip.state == ArtifactState.RELEASED,
         favourite=feedback.favourite if feedback else False,
         rating=feedback.rating if feedback else 0,
-        place=place,
     )
 
 
@@ -145,19 +143,16 @@ async def views_of(session: AsyncSession, jobs: Sequence[Job], *, user_id: str) 
     ids = [job.id for job in jobs]
     if not ids:
         return []
-    released = set(
-        await session.exec(
-            select(Artifact.job_id).where(
-                col(Artifact.job_id).in_(ids),
-                Artifact.kind == ArtifactKind.VIDEO.value,
-                Artifact.state == ArtifactState.RELEASED.value,
-            )
+    clips = {
+        row.job_id: row
+        for row in await session.exec(
+            select(Artifact).where(col(Artifact.job_id).in_(ids), Artifact.kind == ArtifactKind.VIDEO.value)
         )
-    )
+    }
     feedback = {
         row.job_id: row
         for row in await session.exec(
             select(Feedback).where(col(Feedback.job_id).in_(ids), Feedback.user_id == user_id)
         )
     }
-    return [view_of(job, released=job.id in released, feedback=feedback.get(job.id)) for job in jobs]
+    return [view_of(job, clip=clips.get(job.id), feedback=feedback.get(job.id)) for job in jobs]

@@ -1,13 +1,20 @@
-"""The verdict on a rendered clip: bound to the sha256 of the very bytes that would be served."""
+"""The verdict on a rendered clip: bound to the sha256 of the very bytes that would be served.
+
+What is judged is a copy under a key that no worker ever had a URL for. The judge, a moderator and the public see that
+copy and no other, whatever a worker writes to its own objects meanwhile.
+"""
 
 import asyncio
+import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from sqlmodel import select
+from sqlalchemy import func, update
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import metrics
@@ -24,7 +31,7 @@ from backend.ids import IdPrefix, new_id
 from backend.services.cancel_generation import cancel_in
 from backend.services.creator_text import text_for
 from backend.services.fail_damaged_clip import fail_damaged_clip
-from backend.storage import ObjectNotFound, download
+from backend.storage import ObjectNotFound, ObjectTooLarge, download
 from backend.studio import Studio
 from moderation.verdict import Ruling, Verdict
 
@@ -49,6 +56,11 @@ class BytesChanged(Exception):
     """An object in storage is not what its worker reported."""
 
 
+def judged_prefix(job_id: str) -> str:
+    """The folder of a job's judged copies: no worker writes there, and all that is ever shown lies there."""
+    return f"judged/{job_id}/"
+
+
 async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> Verdict | None:
     """Judge the clip, thumbnail and spritesheet of a job that waits for it. None: it doesn't wait any more.
 
@@ -59,22 +71,37 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
         if job is None or job.state != JobState.MODERATING:
             return None
         artifacts = (await session.exec(select(Artifact).where(Artifact.job_id == job_id))).all()
+    copies = {artifact.id: _copy_key(artifact) for artifact in artifacts}
     try:
         with tempfile.TemporaryDirectory(prefix="zoetrope-moderate-") as folder:
-            files = await _fetch(studio, artifacts, Path(folder))
+            files = await _fetch(studio, artifacts, copies, Path(folder))
             ruling = await asyncio.to_thread(judge, files)
-    except (BytesChanged, ObjectNotFound) as error:
+    except (BytesChanged, ObjectNotFound, ObjectTooLarge) as error:
         await fail_damaged_clip(studio, job_id, f"{error} is not what was reported")
         return None
-    return await _record(studio, job_id, artifacts, ruling)
+    return await _record(studio, job_id, artifacts, copies, ruling)
 
 
-async def _fetch(studio: Studio, artifacts: Sequence[Artifact], folder: Path) -> ClipFiles:
+def _copy_key(artifact: Artifact) -> str:
+    """A name of its own for each copy, so that a second judge touches nothing of the first one's.
+
+    The sweep takes the copies that no row names.
+    """
+    name = f"{artifact.kind}-{secrets.token_hex(8)}{PurePosixPath(artifact.key).suffix}"
+    return judged_prefix(artifact.job_id) + name
+
+
+async def _fetch(
+    studio: Studio, artifacts: Sequence[Artifact], copies: Mapping[str, str], folder: Path
+) -> ClipFiles:
+    """Copy what the worker wrote, and read the copies. Raises `BytesChanged` where one is not what was reported."""
     paths: dict[ArtifactKind, Path] = {}
     for artifact in artifacts:
-        path = folder / Path(artifact.key).name
+        key = copies[artifact.id]
+        await studio.storage.copy(artifact.key, key)
+        path = folder / Path(key).name
         with path.open("wb") as file:
-            sha256, _size = await download(studio.storage, artifact.key, file, limit_bytes=MAX_ARTIFACT_BYTES)
+            sha256, _size = await download(studio.storage, key, file, limit_bytes=MAX_ARTIFACT_BYTES)
         if sha256 != artifact.sha256:
             raise BytesChanged(artifact.kind)
         paths[ArtifactKind(artifact.kind)] = path
@@ -89,7 +116,7 @@ async def _fetch(studio: Studio, artifacts: Sequence[Artifact], folder: Path) ->
 
 
 async def _record(
-    studio: Studio, job_id: str, artifacts: Sequence[Artifact], ruling: Ruling
+    studio: Studio, job_id: str, artifacts: Sequence[Artifact], copies: Mapping[str, str], ruling: Ruling
 ) -> Verdict | None:
     async with studio.db.transaction() as session:
         job = await session.get(Job, job_id, with_for_update=True)
@@ -98,6 +125,12 @@ async def _record(
         counted = metrics.verdicts.labels(CaseStage.OUTPUT.value, ruling.verdict.value, ruling.clause or "")
         after_commit(session, counted.inc)
         for artifact in artifacts:
+            await session.execute(
+                update(Artifact)
+                .where(col(Artifact.id) == artifact.id)
+                .values(key=copies[artifact.id])
+                .execution_options(synchronize_session=False)
+            )
             session.add(
                 VerdictRow(
                     id=new_id(IdPrefix.VERDICT),
@@ -132,7 +165,7 @@ async def _record(
                         await session.flush()
                         await cancel_in(session, job)
             case Verdict.BLOCK:
-                await block_output(session, job, ruling.clause)
+                await block_output(session, job, ruling.clause, evidence_kept=studio.settings.evidence_kept)
                 if job.deleted_at is not None:
                     event = OutboxEvent(consumer=Consumer.SWEEP, subject=job_id)
                     await outbox.put(session, [event], trace_id=job.trace_id)
@@ -140,8 +173,13 @@ async def _record(
     return ruling.verdict
 
 
-async def block_output(session: AsyncSession, job: Job, clause: str | None) -> bool:
-    """End a rendered job as blocked, at no charge, in the caller's transaction. False: it had moved on."""
+async def block_output(
+    session: AsyncSession, job: Job, clause: str | None, *, evidence_kept: timedelta
+) -> bool:
+    """End a rendered job as blocked, at no charge, in the caller's transaction. False: it had moved on.
+
+    What was judged is kept as evidence for `evidence_kept`, and shown to nobody but moderators.
+    """
     if not await jobs.move(
         session,
         job,
@@ -153,4 +191,10 @@ async def block_output(session: AsyncSession, job: Job, clause: str | None) -> b
     ):
         return False
     await ledger.end_hold(session, job.id, charge=0, reason="blocked")
+    await session.execute(
+        update(Artifact)
+        .where(col(Artifact.job_id) == job.id)
+        .values(expires_at=func.now() + evidence_kept)
+        .execution_options(synchronize_session=False)
+    )
     return True

@@ -9,7 +9,7 @@ from backend.db import outbox
 from backend.db.models import Attempt, Job, Worker
 from backend.db.repositories import jobs, ledger
 from backend.domain.attempt import LIVE, AttemptState, Cause
-from backend.domain.events import SWEEP_DELAY_S, Consumer, OutboxEvent
+from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import ON_WORKER, JobEvent
 from backend.domain.quarantine import is_sound
 from backend.domain.retry import Failure, Memory, Outlook, outlook
@@ -89,8 +89,6 @@ async def _fail(session: AsyncSession, job: Job, code: str) -> None:
         error_message=_MESSAGES.get(code, _MESSAGE),
     )
     await ledger.end_hold(session, job.id, charge=0, reason="failed")
-    swept = OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S)
-    await outbox.put(session, [swept], trace_id=job.trace_id)
 
 
 async def _memory(session: AsyncSession, job: Job, attempt: Attempt, attempts: Sequence[Attempt]) -> Memory:

@@ -9,15 +9,24 @@ from backend.db.models.columns import Moment
 
 
 class Artifact(SQLModel, table=True):
-    """One object of a job. Only `released` is served; `sha256` is of the bytes the verdict was given on."""
+    """One object of a job. Only `released` is served; `sha256` is of the bytes the verdict was given on.
+
+    `state` changes only through `repositories.artifacts.move`. `key` is the worker's until the object was judged, and
+    from then on one that no worker can write to. `expires_at`: when retention, or the keeping of evidence, ends.
+    """
 
     __tablename__ = "artifacts"
     __table_args__ = (
         UniqueConstraint("job_id", "kind", name="artifacts_one_a_kind"),
         Index(
             "artifacts_to_sweep",
-            "state",
+            "job_id",
             postgresql_where=sql("state IN ('deleted','expired') AND swept_at IS NULL"),
+        ),
+        Index(
+            "artifacts_expiring",
+            "expires_at",
+            postgresql_where=sql("state IN ('withheld','released','taken_down')"),
         ),
     )
 
@@ -38,6 +47,7 @@ class Artifact(SQLModel, table=True):
     state: str = c.text(default="withheld")
     created_at: Moment = c.created_at()
     released_at: Moment | None = c.optional_moment()
+    expires_at: Moment | None = c.optional_moment()
     swept_at: Moment | None = c.optional_moment()
 
 

@@ -13,7 +13,8 @@ class Job(SQLModel, table=True):
     """What a creator asked for. `state` changes only through `domain.generation.advance`, with `version`.
 
     `steps_done` never falls: a new attempt raises it only past what was seen before. After a worker ran out of
-    memory, `needs_memory_gb` and `saves_memory` say what the next attempt needs.
+    memory, `needs_memory_gb` and `saves_memory` say what the next attempt needs. `swept_at`: nothing of its attempts
+    is in storage any more, and nobody can write there.
     """
 
     __tablename__ = "jobs"
@@ -44,9 +45,9 @@ class Job(SQLModel, table=True):
         ),
         Index("jobs_prompt", sql("to_tsvector('simple', prompt)"), postgresql_using="gin"),
         Index(
-            "jobs_expiring",
-            "expires_at",
-            postgresql_where=sql("expires_at IS NOT NULL AND deleted_at IS NULL"),
+            "jobs_to_sweep",
+            "ended_at",
+            postgresql_where=sql("ended_at IS NOT NULL AND swept_at IS NULL"),
         ),
     )
 
@@ -86,7 +87,7 @@ class Job(SQLModel, table=True):
     started_at: Moment | None = c.optional_moment()
     rendered_at: Moment | None = c.optional_moment()
     ended_at: Moment | None = c.optional_moment()
-    expires_at: Moment | None = c.optional_moment()
+    swept_at: Moment | None = c.optional_moment()
     deleted_at: Moment | None = c.optional_moment()
 
 

@@ -40,6 +40,7 @@ class ReviewCase(SQLModel, table=True):
             unique=True,
             postgresql_where=sql("state IN ('open','decided')"),
         ),
+        Index("review_cases_decided", "effective_at", postgresql_where=sql("state = 'decided'")),
         Index("review_cases_open", "opened_at", "id", postgresql_where=sql("state = 'open'")),
     )
 

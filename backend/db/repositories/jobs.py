@@ -8,9 +8,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import metrics
+from backend.db import outbox
 from backend.db.engine import after_commit
 from backend.db.models import Attempt, Job
 from backend.domain.attempt import LIVE, AttemptState
+from backend.domain.events import SWEEP_DELAY_S, Consumer, OutboxEvent
 from backend.domain.generation import ENDS, IllegalTransition, JobEvent, JobState, Snapshot, advance
 
 Value = object
@@ -22,7 +24,7 @@ async def load(session: AsyncSession, job_id: str) -> Job | None:
 
 
 async def move(session: AsyncSession, job: Job, event: JobEvent, **values: Value) -> bool:
-    """Save the state after `event` and `values`, if the job is still as it was read.
+    """Save the state after `event` and `values`, if the job is still as it was read. An end has its objects swept.
 
     False: the event can't happen in its state, or someone else was first; then stop quietly.
     """
@@ -40,6 +42,9 @@ async def move(session: AsyncSession, job: Job, event: JobEvent, **values: Value
     )
     if getattr(result, "rowcount", 0) != 1:
         return False
+    if after.state in ENDS:
+        swept = OutboxEvent(consumer=Consumer.SWEEP, subject=job.id, delay_s=SWEEP_DELAY_S)
+        await outbox.put(session, [swept], trace_id=job.trace_id)
     had_started = job.started_at is not None
     await session.refresh(job)
     after_commit(session, lambda: _count_move(job, after.state, first_start=not had_started))

@@ -313,7 +313,7 @@ def upgrade() -> None:
     sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('rendered_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('swept_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('deleted_at', sa.DateTime(timezone=True), nullable=True),
     sa.ForeignKeyConstraint(['account_id'], ['accounts.id'], ),
     sa.ForeignKeyConstraint(['api_key_id'], ['api_keys.id'], ),
@@ -322,12 +322,12 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index(op.f('ix_jobs_parent_id'), 'jobs', ['parent_id'], unique=False)
-    op.create_index('jobs_expiring', 'jobs', ['expires_at'], unique=False, postgresql_where=sa.text('expires_at IS NOT NULL AND deleted_at IS NULL'))
     op.create_index('jobs_live', 'jobs', ['state', 'created_at', 'id'], unique=False, postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
     op.create_index('jobs_live_of_account', 'jobs', ['account_id'], unique=False, postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
     op.create_index('jobs_of_account', 'jobs', ['account_id', sa.literal_column('created_at DESC'), sa.literal_column('id DESC')], unique=False, postgresql_where=sa.text('deleted_at IS NULL'))
     op.create_index('jobs_prompt', 'jobs', [sa.literal_column("to_tsvector('simple', prompt)")], unique=False, postgresql_using='gin')
     op.create_index('jobs_submitted', 'jobs', ['account_id', 'created_at'], unique=False)
+    op.create_index('jobs_to_sweep', 'jobs', ['ended_at'], unique=False, postgresql_where=sa.text('ended_at IS NOT NULL AND swept_at IS NULL'))
     op.create_table('artifacts',
     sa.Column('id', sa.Text(), nullable=False),
     sa.Column('job_id', sa.Text(), nullable=False),
@@ -346,12 +346,14 @@ def upgrade() -> None:
     sa.Column('state', sa.Text(), server_default='withheld', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('released_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('swept_at', sa.DateTime(timezone=True), nullable=True),
     sa.ForeignKeyConstraint(['job_id'], ['jobs.id'], ),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('job_id', 'kind', name='artifacts_one_a_kind')
     )
-    op.create_index('artifacts_to_sweep', 'artifacts', ['state'], unique=False, postgresql_where=sa.text("state IN ('deleted','expired') AND swept_at IS NULL"))
+    op.create_index('artifacts_expiring', 'artifacts', ['expires_at'], unique=False, postgresql_where=sa.text("state IN ('withheld','released','taken_down')"))
+    op.create_index('artifacts_to_sweep', 'artifacts', ['job_id'], unique=False, postgresql_where=sa.text("state IN ('deleted','expired') AND swept_at IS NULL"))
     op.create_table('attempts',
     sa.Column('id', sa.Text(), nullable=False),
     sa.Column('job_id', sa.Text(), nullable=False),
@@ -449,6 +451,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index(op.f('ix_review_cases_job_id'), 'review_cases', ['job_id'], unique=False)
+    op.create_index('review_cases_decided', 'review_cases', ['effective_at'], unique=False, postgresql_where=sa.text("state = 'decided'"))
     op.create_index('review_cases_one_a_stage', 'review_cases', ['job_id', 'stage'], unique=True, postgresql_where=sa.text("state IN ('open','decided')"))
     op.create_index('review_cases_open', 'review_cases', ['opened_at', 'id'], unique=False, postgresql_where=sa.text("state = 'open'"))
     op.create_table('verdicts',
@@ -518,6 +521,7 @@ def downgrade() -> None:
     op.drop_table('verdicts')
     op.drop_index('review_cases_open', table_name='review_cases', postgresql_where=sa.text("state = 'open'"))
     op.drop_index('review_cases_one_a_stage', table_name='review_cases', postgresql_where=sa.text("state IN ('open','decided')"))
+    op.drop_index('review_cases_decided', table_name='review_cases', postgresql_where=sa.text("state = 'decided'"))
     op.drop_index(op.f('ix_review_cases_job_id'), table_name='review_cases')
     op.drop_table('review_cases')
     op.drop_index('idempotency_keys_recent', table_name='idempotency_keys')
@@ -534,13 +538,14 @@ def downgrade() -> None:
     op.drop_index('attempts_ended', table_name='attempts', postgresql_where=sa.text('ended_at IS NOT NULL'))
     op.drop_table('attempts')
     op.drop_index('artifacts_to_sweep', table_name='artifacts', postgresql_where=sa.text("state IN ('deleted','expired') AND swept_at IS NULL"))
+    op.drop_index('artifacts_expiring', table_name='artifacts', postgresql_where=sa.text("state IN ('withheld','released','taken_down')"))
     op.drop_table('artifacts')
+    op.drop_index('jobs_to_sweep', table_name='jobs', postgresql_where=sa.text('ended_at IS NOT NULL AND swept_at IS NULL'))
     op.drop_index('jobs_submitted', table_name='jobs')
     op.drop_index('jobs_prompt', table_name='jobs', postgresql_using='gin')
     op.drop_index('jobs_of_account', table_name='jobs', postgresql_where=sa.text('deleted_at IS NULL'))
     op.drop_index('jobs_live_of_account', table_name='jobs', postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
     op.drop_index('jobs_live', table_name='jobs', postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
-    op.drop_index('jobs_expiring', table_name='jobs', postgresql_where=sa.text('expires_at IS NOT NULL AND deleted_at IS NULL'))
     op.drop_index(op.f('ix_jobs_parent_id'), table_name='jobs')
     op.drop_table('jobs')
     op.drop_index(op.f('ix_billing_payments_account_id'), table_name='billing_payments')
