@@ -17,6 +17,7 @@ from backend.operator_errors import OperatorError
 from backend.parts import check_port, web_answers
 from backend.runtime import read_runtime
 from backend.settings import ROOT, Settings
+from backend.untrusted_proxy import remembered_proxy
 
 TORCH_PROBE = """
 import torch
@@ -55,6 +56,7 @@ def examine(settings: Settings) -> list[Finding]:
         ("data folder", _data_dir),
         ("postgres", _postgres),
         ("valkey", _valkey),
+        ("proxy", _proxy),
         ("storage", _storage),
         ("torch", _torch),
         ("weights", _weights),
@@ -119,6 +121,23 @@ def _valkey(settings: Settings) -> Finding:
         return Finding(part="valkey", found=f"embedded ({binary.name}), starts with the studio")
     check_valkey(settings.redis_url)
     return Finding(part="valkey", found="reached")
+
+
+def _proxy(settings: Settings) -> Finding:
+    from redis.exceptions import RedisError
+
+    trusted = ", ".join(map(str, settings.trusted_proxies)) or "none"
+    try:
+        proxy = remembered_proxy(settings.redis_url) if settings.redis_url else None
+    except (RedisError, OSError, ValueError):
+        proxy = None
+    if proxy is None:
+        return Finding(part="proxy", found=f"trusted: {trusted}")
+    remedy = (
+        "behind it all people share one address, and wrong passwords of one slow down all: if it is yours, name it in"
+        " ZOETROPE_TRUSTED_PROXIES"
+    )
+    return Finding(part="proxy", found=f"{proxy} sends X-Forwarded-For and isn't trusted", remedy=remedy)
 
 
 def _storage(settings: Settings) -> Finding:

@@ -7,8 +7,8 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8400, ge=1, le=65535)
     public_url: str = ""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
     database_url: str | None = None
     redis_url: str | None = None
@@ -88,7 +89,6 @@ class Settings(BaseSettings):
     billing_secret_file: Path | None = None
     billing_catalogue: Path | None = None
     billing_contact: str = Field(default="", max_length=200)
-    evidence_days: int = Field(default=30, ge=0, le=3650)
     metrics_token: SecretStr | None = None
     metrics_listen: str = ""
     metrics_sockets: Path | None = None
@@ -113,6 +113,16 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip()
             )
         return value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        if any(re.search(r"[/:*\s]", name) for name in names):
+            raise ValueError("must be host names without a port, comma-separated, like studio.internal, web")
+        return names
 
     @field_validator("database_url")
     @classmethod
@@ -157,11 +167,6 @@ class Settings(BaseSettings):
         if not self.storage_url:
             object.__setattr__(self, "storage_url", str(self.data_dir / "storage"))
         return self
-
-    @property
-    def evidence_kept(self) -> timedelta:
-        """How long what a verdict blocked is kept for appeals and authorities; then it is swept."""
-        return timedelta(days=self.evidence_days)
 
     @property
     def secure_cookies(self) -> bool:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from backend.api.dependencies import SignedIn, StudioDep, address_of, require_own_page
 from backend.api.limits import coarse_limit
+from backend.api.proxy_notice import note_untrusted_proxy
 from backend.auth.tokens import SESSION_COOKIE
 from backend.domain.errors import InvalidField, RateLimited
 from backend.log import get_logger
@@ -35,7 +36,10 @@ async def _own_page(request: Request) -> None:
 
 
 router = APIRouter(
-    prefix="/auth", tags=["sign-in"], dependencies=[Depends(coarse_limit)], include_in_schema=False
+    prefix="/auth",
+    tags=["sign-in"],
+    dependencies=[Depends(coarse_limit), Depends(note_untrusted_proxy)],
+    include_in_schema=False,
 )
 _form = [Depends(_own_page)]
 

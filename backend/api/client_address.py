@@ -29,6 +29,11 @@ def is_loopback(connection: HTTPConnection) -> bool:
     return peer is not None and peer.is_loopback
 
 
+def is_trusted_peer(connection: HTTPConnection, trusted: Sequence[Network]) -> bool:
+    """Whether it comes from a proxy that the operator trusts."""
+    return connection.client is not None and _is_trusted(connection.client.host, trusted)
+
+
 def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
     parsed = _parsed(address)
     return parsed is not None and any(parsed.version == net.version and parsed in net for net in trusted)

@@ -30,6 +30,13 @@ class InvalidField(ZoetropeError):
     http_status = 400
 
 
+class UnknownHost(ZoetropeError):
+    """This studio does not go by that name."""
+
+    code = "unknown_host"
+    http_status = 400
+
+
 class ModerationBlocked(ZoetropeError):
     """The prompt was stopped by the rules of this studio. Nothing was charged."""
 

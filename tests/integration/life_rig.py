@@ -49,7 +49,9 @@ _numbers = itertools.count(1)
 
 def open_test_studio(db: Database, valkey_url: str, folder: Path) -> Studio:
     """A studio on this database, with storage in a folder."""
-    settings = Settings(data_dir=folder, database_url=db.url, redis_url=valkey_url)
+    settings = Settings(
+        data_dir=folder, database_url=db.url, redis_url=valkey_url, public_url="http://studio.test"
+    )
     return Studio(
         settings=settings,
         db=db,

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import ipaddress
 import re
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from backend import doctor
 from backend.api.app import create_app
 from backend.auth.principal import Role
 from backend.db.engine import Database
@@ -19,6 +21,7 @@ from backend.services.create_sign_in_link import create_sign_in_link
 from backend.services.create_user import create_user
 from backend.settings import SignupMode
 from backend.studio import Studio
+from backend.untrusted_proxy import remembered_proxy
 from backend.wakeups import Wakeups, connect
 from backend.web_process import WebProcess
 from tests.integration.smtp_sink import SmtpSink
@@ -133,7 +136,11 @@ async def test_a_write_without_our_header_is_refused_even_from_nowhere(studio: S
 async def test_our_own_pages_may_be_reached_by_the_public_address_behind_a_proxy(studio: Studio) -> None:
     settings = studio.settings.model_copy(update={"public_url": "https://clips.example.org"})
     async with browser(dataclasses.replace(studio, settings=settings)) as http:
-        own = {"origin": "https://clips.example.org", "sec-fetch-site": "same-origin"}
+        own = {
+            "host": "127.0.0.1:8400",
+            "origin": "https://clips.example.org",
+            "sec-fetch-site": "same-origin",
+        }
         assert (await http.post("/auth/sign-in", json=await person(studio), headers=own)).status_code == 200
 
 
@@ -265,6 +272,39 @@ async def test_an_address_that_floods_is_slowed_down(studio: Studio, monkeypatch
         assert slow.headers["x-should-retry"] == "true"
     async with browser(studio, "203.0.113.10") as elsewhere:
         assert (await elsewhere.get("/v1/videos")).status_code == 401
+
+
+async def test_a_proxy_that_nobody_named_is_remembered_for_the_doctor(
+    studio: Studio, valkey_url: str
+) -> None:
+    trusting = studio.settings.model_copy(update={"trusted_proxies": (ipaddress.ip_network("10.0.0.0/8"),)})
+    forwarded = {"x-forwarded-for": "203.0.113.99"}
+    async with browser(dataclasses.replace(studio, settings=trusting), "10.0.0.7") as http:
+        await http.post("/auth/sign-out", headers=forwarded)
+    async with browser(studio, "10.0.0.7") as http:
+        await http.post("/auth/sign-out")
+        assert remembered_proxy(valkey_url) is None
+        await http.post("/auth/sign-out", headers=forwarded)
+    assert remembered_proxy(valkey_url) == "10.0.0.7"
+    settings = studio.settings.model_copy(update={"redis_url": valkey_url})
+    proxy = doctor._proxy(settings)
+    assert "10.0.0.7" in proxy.found
+    assert "ZOETROPE_TRUSTED_PROXIES" in proxy.remedy
+
+
+async def test_a_stranger_who_makes_the_header_up_is_not_written_down(
+    studio: Studio, valkey_url: str
+) -> None:
+    async with browser(studio, "9.9.9.9") as http:
+        await http.post("/auth/sign-out", headers={"x-forwarded-for": "203.0.113.99"})
+    assert remembered_proxy(valkey_url) == "a public address"
+
+
+async def test_another_sites_name_for_us_is_answered_by_nothing(http: httpx.AsyncClient) -> None:
+    for path in ("/metrics", "/healthz", "/v1/videos", "/gallery"):
+        answer = await http.get(path, headers={"host": "evil.example"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unknown_host")
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_a_suspended_person_is_out_at_once(studio: Studio, http: httpx.AsyncClient) -> None:

@@ -101,3 +101,10 @@ def test_a_damaged_secret_is_not_used(tmp_path: Path) -> None:
 def test_a_process_started_alone_says_what_it_needs() -> None:
     with pytest.raises(BadSettingError, match="ZOETROPE_DATABASE_URL"):
         load_settings().require_database_url()
+
+
+@pytest.mark.parametrize("names", ["studio:8400", "https://studio", "*.example.org", "a b"])
+def test_allowed_hosts_are_plain_names(monkeypatch: pytest.MonkeyPatch, names: str) -> None:
+    monkeypatch.setenv("ZOETROPE_ALLOWED_HOSTS", names)
+    with pytest.raises(BadSettingError, match="ZOETROPE_ALLOWED_HOSTS"):
+        load_settings()
