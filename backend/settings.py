@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import secrets
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
     billing_secret_file: Path | None = None
     billing_catalogue: Path | None = None
     billing_contact: str = Field(default="", max_length=200)
+    evidence_days: int = Field(default=30, ge=0, le=3650)
     metrics_token: SecretStr | None = None
     metrics_listen: str = ""
     metrics_sockets: Path | None = None
@@ -167,6 +169,11 @@ class Settings(BaseSettings):
         if not self.storage_url:
             object.__setattr__(self, "storage_url", str(self.data_dir / "storage"))
         return self
+
+    @property
+    def evidence_kept(self) -> timedelta:
+        """How long what a verdict blocked is kept for appeals and authorities; then it is swept."""
+        return timedelta(days=self.evidence_days)
 
     @property
     def secure_cookies(self) -> bool:
