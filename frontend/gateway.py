@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from frontend.money_views import CreditsView, ReceiptPage
 from frontend.views import (
     AccountView,
     CaseView,
@@ -23,13 +24,17 @@ from frontend.views import (
 
 
 class Refused(Exception):
-    """The studio said no. `message` is for the creator and says what would be right; `field` names the culprit."""
+    """The studio said no. `message` is for the creator and says what would be right; `field` names the culprit.
 
-    def __init__(self, message: str, field: str = "", code: str = "") -> None:
+    `again_at`: when it will work, ISO 8601, where that is known.
+    """
+
+    def __init__(self, message: str, field: str = "", code: str = "", again_at: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.code = code
+        self.again_at = again_at
 
 
 class NotSignedIn(Exception):
@@ -115,6 +120,14 @@ class Gateway(Protocol):
 
     async def ledger(self, who: AccountView, *, cursor: str = "") -> LedgerPage:
         """A page of the account's ledger, newest first."""
+        ...
+
+    async def credits(self, who: AccountView) -> CreditsView:
+        """The account's credits by grant, what comes next, and where more comes from."""
+        ...
+
+    async def receipts(self, who: AccountView, *, cursor: str = "") -> ReceiptPage:
+        """A page of receipts, newest first, of deleted clips too."""
         ...
 
     async def keys(self, who: AccountView) -> list[KeyView]:

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -25,11 +26,14 @@ from backend.services.decide_review import decide_review, undo_review
 from backend.services.delete_generation import delete_generation
 from backend.services.generation_request import ConditioningRequest, GenerationRequest
 from backend.services.get_account import get_account
+from backend.services.get_credits import get_credits
 from backend.services.get_generation import get_generation
+from backend.services.get_receipt import get_receipt
 from backend.services.identify import identify_cookie
 from backend.services.list_api_keys import list_api_keys
 from backend.services.list_generations import Order, StateFilter, list_generations
 from backend.services.list_ledger import list_ledger
+from backend.services.list_receipts import list_receipts
 from backend.services.quote_generation import quote_generation
 from backend.services.rate_generation import rate_generation
 from backend.services.repeat_generation import repeat_generation, request_of
@@ -38,9 +42,10 @@ from backend.services.revoke_api_key import revoke_api_key
 from backend.services.submit_generation import submit_generation
 from backend.storage import StorageUnavailable
 from backend.web_process import WebProcess
-from frontend import wording
+from frontend import money_wording, wording
 from frontend.clean_arguments import cleaned
 from frontend.gateway import Changes, NotAllowed, NotSignedIn, Refused, Unavailable
+from frontend.money_views import CreditsView, ReceiptPage
 from frontend.views import (
     AccountView,
     CaseView,
@@ -92,7 +97,10 @@ def _said_to_pages(
             raise NotAllowed from error
         except errors.ZoetropeError as error:
             field = error.param or ""
-            raise Refused(error.message, _FIELDS.get(field, field), error.code) from error
+            again_at = ""
+            if error.retry_after is not None:
+                again_at = (self._process.studio.clock.now() + error.retry_after).isoformat()
+            raise Refused(error.message, _FIELDS.get(field, field), error.code, again_at) from error
         except _AWAY as error:
             raise Unavailable from error
 
@@ -137,7 +145,10 @@ class StudioGateway:
     async def quote(self, who: AccountView, draft: Draft) -> QuoteView:
         """Price and wait; an empty prompt costs what a full one does."""
         request = _request(draft, prompt=draft.prompt or "a clip")
-        return wording.quote_view(await quote_generation(self._process.studio, _principal(who), request))
+        studio = self._process.studio
+        quote = await quote_generation(studio, _principal(who), request)
+        note, again_at = money_wording.shortfall(quote, now=studio.clock.now())
+        return replace(wording.quote_view(quote), note=note, again_at=again_at)
 
     @_said_to_pages
     async def submit(self, who: AccountView, draft: Draft) -> JobView:
@@ -216,11 +227,14 @@ class StudioGateway:
     @_said_to_pages
     async def clip(self, who: AccountView, clip_id: str) -> ClipView | None:
         """One clip with its parameters."""
+        studio, principal = self._process.studio, _principal(who)
         try:
-            job = await get_generation(self._process.studio, _principal(who), clip_id, with_place=False)
+            job = await get_generation(studio, principal, clip_id, with_place=False)
+            receipt = await get_receipt(studio, principal, clip_id)
         except errors.NotFound:
             return None
-        return wording.clip_view(job, with_parameters=True)
+        shown = wording.clip_view(job, with_parameters=True)
+        return replace(shown, receipt=money_wording.receipt_view(receipt))
 
     @_said_to_pages
     async def set_favourite(self, who: AccountView, clip_id: str, favourite: bool) -> None:
@@ -269,6 +283,20 @@ class StudioGateway:
         return LedgerPage(
             entries=[wording.ledger_view(line) for line in lines.items],
             cursor=str(lines.items[-1].id) if lines.has_more else "",
+        )
+
+    @_said_to_pages
+    async def credits(self, who: AccountView) -> CreditsView:
+        """Credits by grant."""
+        return money_wording.credits_view(await get_credits(self._process.studio, _principal(who)))
+
+    @_said_to_pages
+    async def receipts(self, who: AccountView, *, cursor: str = "") -> ReceiptPage:
+        """A page of receipts."""
+        page = await list_receipts(self._process.studio, _principal(who), before=cursor, limit=_LEDGER_PAGE)
+        return ReceiptPage(
+            receipts=[money_wording.receipt_view(receipt) for receipt in page.items],
+            cursor=page.items[-1].hold_id if page.has_more else "",
         )
 
     @_said_to_pages

@@ -6,6 +6,8 @@ this studio that ask each time who may see.
 
 from dataclasses import dataclass, field
 
+from frontend.money_views import ReceiptView
+
 
 @dataclass(frozen=True, kw_only=True)
 class AccountView:
@@ -87,6 +89,7 @@ class QuoteView:
     known: bool = False
     affordable: bool = True
     note: str = ""
+    again_at: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ class ClipView:
     settings_url: str = ""
     parent_id: str = ""
     params: list[ParamView] = field(default_factory=list)
+    receipt: ReceiptView = field(default_factory=ReceiptView)
 
 
 @dataclass(frozen=True, kw_only=True)

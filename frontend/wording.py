@@ -54,6 +54,9 @@ _LEDGER_REASONS = {
     "grant:purchase": "Credits bought",
     "grant:promotion": "A gift",
     "grant:admin": "Credits granted",
+    "debt_paid": "Paid off what was owed",
+    "money_returned": "Taken back: the payment was refunded",
+    "money_kept": "Given again: the payment stands",
 }
 _SCOPES = {
     ("videos:read",): "read only",
@@ -299,8 +302,6 @@ def _parameters(job: Job) -> Iterator[ParamView]:
     yield ParamView(name="Guidance", value=f"{job.guidance_scale:g}", mono=True)
     if job.has_image:
         yield ParamView(name="Image", value="First frame given")
-    if job.charged is not None:
-        yield ParamView(name="Charged", value=credits(job.charged))
     yield ParamView(name="Clip id", value=job.id, mono=True, long=True)
 
 

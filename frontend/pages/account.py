@@ -1,12 +1,13 @@
-"""The account: what there is to spend, where it went, and keys for programs."""
+"""The account: what there is to spend, where it came from and went, and keys for programs."""
 
 from typing import Any
 
 import reflex as rx
 
 from frontend.components.controls import button, choice, dialog, field, icon, text_input
-from frontend.components.elements import time_ago
+from frontend.components.elements import theme_choice, time_ago
 from frontend.components.faces import failed, skeleton_rows
+from frontend.components.money import grants, more_credits, receipts
 from frontend.layouts.shell import shell
 from frontend.states.account import Account
 
@@ -21,12 +22,24 @@ def _balance() -> rx.Component:
                     Account.account.held_credits > 0,
                     rx.el.span(f"{Account.account.held_credits} more held for jobs on their way"),
                 ),
+                rx.cond(
+                    Account.credits.owed != "",
+                    rx.el.span(f"{Account.credits.owed} owed: the next purchase pays them first"),
+                ),
                 class_name="balance-words",
             ),
         ),
         rx.el.dl(
             rx.el.div(rx.el.dt("Signed in as"), rx.el.dd(Account.account.email)),
             rx.el.div(rx.el.dt("Tier"), rx.el.dd(Account.account.tier)),
+            rx.el.div(rx.el.dt("Appearance"), rx.el.dd(theme_choice())),
+            rx.cond(
+                Account.credits.next_at != "",
+                rx.el.div(
+                    rx.el.dt("Next month"),
+                    rx.el.dd(f"{Account.credits.next_amount} credits, ", time_ago(Account.credits.next_at)),
+                ),
+            ),
             class_name="facts",
         ),
         rx.el.div(
@@ -230,13 +243,29 @@ def _password_dialog() -> rx.Component:
 
 
 def account_page() -> rx.Component:
-    """Credits, ledger, keys."""
+    """Credits, receipts, ledger, keys."""
     return shell(
         "Account",
         rx.cond(
             Account.page_trouble != "",
             failed(Account.page_trouble, again=Account.open),
-            rx.fragment(_balance(), rx.el.div(_ledger(), _keys(), class_name="account-columns")),
+            rx.fragment(
+                _balance(),
+                rx.el.div(
+                    rx.el.div(
+                        grants(Account.credits, read=Account.read),
+                        receipts(
+                            Account.receipts,
+                            read=Account.read,
+                            more=Account.receipts_cursor != "",
+                            older=Account.older_receipts,
+                        ),
+                        _ledger(),
+                    ),
+                    rx.el.div(more_credits(Account.credits), _keys()),
+                    class_name="account-columns",
+                ),
+            ),
         ),
         dialog(
             "revoke-key",

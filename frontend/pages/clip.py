@@ -8,6 +8,7 @@ from frontend.components.clips import mark_buttons, withheld
 from frontend.components.controls import button, dialog, icon, icon_button, link_button
 from frontend.components.elements import inline_style, player, time_ago
 from frontend.components.faces import empty
+from frontend.components.money import receipt
 from frontend.layouts.shell import shell
 from frontend.states.clip import Clip
 
@@ -99,6 +100,7 @@ def _filled() -> rx.Component:
                 ),
             ),
             rx.el.dl(rx.foreach(Clip.clip.params, _parameter), class_name="params"),
+            rx.cond(Clip.clip.receipt.id != "", receipt(Clip.clip.receipt)),
             class_name="clip-side",
         ),
         button(

@@ -6,6 +6,7 @@ from frontend.components.clips import poster, wall
 from frontend.components.controls import choice, icon, icon_button
 from frontend.components.elements import image_drop, inline_style
 from frontend.components.faces import empty, failed, skeleton_tiles
+from frontend.components.money import refusal, shortfall
 from frontend.components.strips import ended_strip, job_strip
 from frontend.layouts.shell import shell
 from frontend.pages.progress import stop_dialog
@@ -209,10 +210,13 @@ def _composer() -> rx.Component:
             ),
             class_name="composer-bar",
         ),
-        _error("form"),
-        rx.cond(
-            Composer.quote.note != "", rx.el.p(Composer.quote.note, class_name="composer-note", role="status")
+        refusal(
+            shown=Composer.error_field == "form",
+            words=Composer.error_words,
+            again_at=Composer.error_again_at,
+            code=Composer.error_code,
         ),
+        rx.cond(Composer.error_field != "form", shortfall(Composer.quote)),
         rx.el.input(type="hidden", name="idempotency_key", default_value=""),
         on_submit=Composer.submit,
         reset_on_submit=False,

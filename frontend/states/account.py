@@ -8,6 +8,7 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from frontend.gateway import Refused, Unavailable, gateway
+from frontend.money_views import CreditsView, ReceiptView
 from frontend.states import browser
 from frontend.states.jobs import Jobs
 from frontend.views import AccountView, KeyView, LedgerView
@@ -16,8 +17,11 @@ _DAYS = {"30": 30, "90": 90, "365": 365, "never": None}
 
 
 class Account(Jobs):
-    """Ledger and keys of the account."""
+    """Credits, receipts, ledger and keys of the account."""
 
+    credits: CreditsView = CreditsView()
+    receipts: list[ReceiptView] = []
+    receipts_cursor: str = ""
     entries: list[LedgerView] = []
     ledger_cursor: str = ""
     keys: list[KeyView] = []
@@ -30,6 +34,9 @@ class Account(Jobs):
 
     async def _read_account(self, who: AccountView) -> None:
         try:
+            self.credits = await gateway().credits(who)
+            bills = await gateway().receipts(who)
+            self.receipts, self.receipts_cursor = bills.receipts, bills.cursor
             page = await gateway().ledger(who)
             self.entries, self.ledger_cursor = page.entries, page.cursor
             self.keys = await gateway().keys(who)
@@ -39,7 +46,7 @@ class Account(Jobs):
 
     @rx.event
     async def open(self) -> EventSpec | None:
-        """Read ledger and keys; a secret shown before is gone."""
+        """Read credits, receipts, ledger and keys; a secret shown before is gone."""
         who = await self._who()
         self.new_secret = self.new_name = self.key_error = ""
         await self._read_account(who)
@@ -53,6 +60,16 @@ class Account(Jobs):
             return None
         page = await gateway().ledger(who, cursor=self.ledger_cursor)
         self.entries, self.ledger_cursor = [*self.entries, *page.entries], page.cursor
+        return None
+
+    @rx.event
+    async def older_receipts(self) -> EventSpec | None:
+        """Read further back in the receipts."""
+        who = await self._who()
+        if not self.receipts_cursor:
+            return None
+        page = await gateway().receipts(who, cursor=self.receipts_cursor)
+        self.receipts, self.receipts_cursor = [*self.receipts, *page.receipts], page.cursor
         return None
 
     @rx.event

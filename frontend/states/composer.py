@@ -38,6 +38,8 @@ class Composer(Jobs):
     quote: QuoteView = QuoteView()
     error_field: str = ""
     error_words: str = ""
+    error_code: str = ""
+    error_again_at: str = ""
     sending: bool = False
 
     def _choose(self, model_id: str) -> None:
@@ -87,6 +89,7 @@ class Composer(Jobs):
             await gateway().submit(who, draft)
         except Refused as refused:
             self.error_field, self.error_words = refused.field or "form", refused.message
+            self.error_code, self.error_again_at = refused.code, refused.again_at
             return browser.focus("#prompt") if refused.field in ("", "prompt") else None
         await self._read(who)
         await self._who()

@@ -26,6 +26,7 @@ from frontend.views import (
     SizeView,
 )
 from tests.ui.fake_clips import FPS, FRAMES, Scene
+from tests.ui.fake_money import FakeMoney, dear_quote, receipt_of, refuse
 
 NOW = datetime.now(UTC)
 SCENES = (
@@ -121,6 +122,7 @@ def make_clip(index: int, scene: Scene) -> ClipView:
         favourite=index in (1, 4, 8),
         rating=1 if index == 2 else 0,
         settings_url=f"/?from={clip_id}",
+        receipt=receipt_of(clip_id, scene.prompt, at=NOW - timedelta(minutes=3 + index * 47)),
         params=[
             ParamView(name="Prompt", value=scene.prompt, long=True),
             ParamView(name="Model", value="mini, revision 1"),
@@ -129,7 +131,6 @@ def make_clip(index: int, scene: Scene) -> ClipView:
             ParamView(name="Seed", value=str(918273645 + index * 7919), mono=True),
             ParamView(name="Steps", value="16", mono=True),
             ParamView(name="Guidance", value="2.0", mono=True),
-            ParamView(name="Charged", value="2 credits"),
             ParamView(name="Clip id", value=clip_id, mono=True, long=True),
         ],
     )
@@ -215,7 +216,7 @@ class Desk:
     keys: list[KeyView]
 
 
-class FakeGateway:
+class FakeGateway(FakeMoney):
     """Everything in memory; `calls` counts what was asked on whose behalf."""
 
     def __init__(self) -> None:
@@ -295,6 +296,8 @@ class FakeGateway:
     async def quote(self, who: AccountView, draft: Draft) -> QuoteView:
         self.calls.append("quote")
         steps = self._steps(draft)
+        if (dear := dear_quote(draft)) is not None:
+            return dear
         return QuoteView(known=True, credits=max(1, steps // 8), wait=f"about {max(2, steps // 6)} s")
 
     @staticmethod
@@ -307,6 +310,7 @@ class FakeGateway:
 
     async def submit(self, who: AccountView, draft: Draft) -> JobView:
         self.calls.append("submit")
+        refuse(draft)
         if "gore" in draft.prompt:
             raise Refused("Graphic violence is not made here. You were not charged.", field="prompt")
         job = JobView(
