@@ -16,6 +16,7 @@ from frontend.components.mark import mark
 from frontend.gateway import Gateway, install
 from frontend.pages import PAGES, not_found
 from frontend.states.failures import answer
+from frontend.strangers import forget_strangers
 
 
 def _head() -> list[rx.Component]:
@@ -86,6 +87,7 @@ def build_app(
             (5, "Connection"): lambda stateful: connection_banner(),
         },
     )
+    forget_strangers(app)
     if at_end is not None:
         app.register_lifespan_task(_awaited_at_end(at_end))
     for page in PAGES:

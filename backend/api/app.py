@@ -10,6 +10,7 @@ from backend.api.body_limit import BodyLimit
 from backend.api.errors import install_error_handlers
 from backend.api.known_hosts import KnownHosts
 from backend.api.outermost import Outermost
+from backend.api.socket_limit import SocketLimit
 from backend.domain.errors import NotFound
 from backend.web_process import WebProcess
 
@@ -55,6 +56,7 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
     app.include_router(_nothing_there)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(SocketLimit, process=shared)
     app.add_middleware(KnownHosts, process=shared)
     app.add_middleware(Outermost)
     return app

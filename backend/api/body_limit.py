@@ -93,11 +93,11 @@ class _Body:
         self._ends_at = None if allowed.within_s is None else _now() + allowed.within_s
         self._seen = 0
         self._complete = False
-        self._answered = False
+        self._answered = asyncio.Event()
 
     async def receive(self) -> Message:
         """The next piece. Raises past the limit, or when it doesn't come in time."""
-        if self._complete or self._answered:
+        if self._complete or self._answered.is_set():
             return await self._receive()
         wait_s = self._allowed.silence_s
         if self._ends_at is not None:
@@ -106,7 +106,7 @@ class _Body:
             async with asyncio.timeout(wait_s):
                 message = await self._receive()
         except TimeoutError:
-            if self._answered:  # whoever still listens waits for the connection's end
+            if self._answered.is_set():  # whoever still listens waits for the connection's end
                 return await self._receive()
             raise _BodyTooSlow from None
         if message["type"] == "http.request":
@@ -118,7 +118,7 @@ class _Body:
 
     async def send(self, message: Message) -> None:
         """Note that the answer has begun."""
-        self._answered = True
+        self._answered.set()
         await self._send(message)
 
 

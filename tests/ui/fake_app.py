@@ -70,4 +70,10 @@ async def upload(file: UploadFile) -> JSONResponse:
     return JSONResponse({"id": "upload_1"})
 
 
+@api.get("/tabs")
+def tabs() -> dict[str, int]:
+    """How many tabs are remembered."""
+    return {"remembered": len(app.state_manager.states)}
+
+
 app = build_app(api=api, gateway=gateway)
