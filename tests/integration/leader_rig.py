@@ -110,12 +110,14 @@ class HandLeader:
             await asyncio.sleep(0.01)
         raise AssertionError(f"waited {timeout_s} s in vain for {what}; heard {self.heard}")
 
-    async def until_registered(self, worker_id: str) -> None:
+    async def until_registered(self, worker_id: str, *, after_boot: str = "") -> None:
         """The worker said hello and has its model, so that timings are of steps alone."""
-        await self.until(
-            f"{worker_id} to be ready",
-            lambda: (beat := self.heard.get(worker_id)) is not None and bool(beat.resident),
-        )
+
+        def ready() -> bool:
+            beat = self.heard.get(worker_id)
+            return beat is not None and beat.boot_id != after_boot and bool(beat.resident)
+
+        await self.until(f"{worker_id} to be ready", ready)
 
     async def job(self, job_id: str) -> Job:
         """Its row."""

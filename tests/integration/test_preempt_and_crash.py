@@ -88,12 +88,12 @@ async def test_a_killed_mini_worker_goes_on_from_its_checkpoint_to_the_same_fram
         await leader.until("a durable checkpoint", lambda: _recorded_checkpoint(leader, cut))
         process.kill()
         process.wait()
-    leader.heard.clear()
+    killed = leader.heard["w1"].boot_id
     with leader.worker("w1", engine="diffusers"):
         await leader.until_state(cut, "queued")
         # Whichever is sooner: the new process says hello, or the old one's lease runs out.
         assert (await leader.attempt(first)).cause in (Cause.WORKER_LOST, Cause.LEASE_EXPIRED)
-        await leader.until_registered("w1")
+        await leader.until_registered("w1", after_boot=killed)
         kept = (await leader.job(cut)).checkpoint
         second = await leader.give(cut, "w1")
         await leader.until_state(cut, "moderating")
