@@ -24,7 +24,7 @@ KEPT_SIDE_PX: Final = 336
 
 
 class ClipUnreadable(ValueError):
-    """A clip that can't be decoded to its end, or has no frames."""
+    """What can't be looked at whole: it doesn't decode to its end, is too long, or holds more than one track."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +42,15 @@ def sample_frames(path: Path | str) -> tuple[SampledFrame, ...]:
     Two passes over the file: a first one at thumbnail size finds the changes, a second keeps the chosen frames.
     """
     try:
-        chosen = set(choose([small for small, _at in _thumbnails(Path(path))]))
+        chosen = set(choose([_thumbnail(frame) for frame in _frames(Path(path))]))
         if not chosen:
             raise ClipUnreadable("the clip has no frames")
         kept = []
-        with av.open(str(path)) as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index in chosen:
-                    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
-                    image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX)
-                    kept.append(SampledFrame(image=image, at_s=float(frame.time or 0.0), index=index))
-                if index >= MAX_FRAMES:
-                    break
+        for index, frame in enumerate(_frames(Path(path))):
+            if index in chosen:
+                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX)
+                kept.append(SampledFrame(image=image, at_s=float(frame.time or 0.0), index=index))
     except (av.FFmpegError, OSError, IndexError) as error:
         raise ClipUnreadable(f"the clip can't be decoded: {type(error).__name__}") from error
     return tuple(kept)
@@ -82,15 +79,28 @@ def split_sheet(sheet: Image.Image, columns: int, rows: int) -> Iterator[Image.I
 
 
 def open_image(source: Path | str | bytes) -> Image.Image:
-    """An image of our own making (a thumbnail, an upload that was cleaned) as RGB pixels."""
+    """A single picture (a thumbnail, an upload that was cleaned) as RGB pixels. Raises ClipUnreadable for an animation,
+    of which only the first picture would be looked at.
+    """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        if getattr(image, "n_frames", 1) != 1:
+            raise ClipUnreadable("a picture that moves")
         return image.convert("RGB")
 
 
-def _thumbnails(path: Path) -> Iterator[tuple[npt.NDArray[np.float32], float]]:
+def _frames(path: Path) -> Iterator[av.VideoFrame]:
+    """All frames of a clip that is one picture track and nothing else. Raises ClipUnreadable."""
     with av.open(str(path)) as container:
+        if len(container.streams) != 1 or len(container.streams.video) != 1:
+            raise ClipUnreadable(
+                f"the clip has {len(container.streams)} tracks; one, of pictures, is looked at"
+            )
         for index, frame in enumerate(container.decode(video=0)):
             if index >= MAX_FRAMES:
-                return
-            small = frame.reformat(width=16, height=16, format="rgb24").to_ndarray()
-            yield small.astype(np.float32) / 255.0, float(frame.time or 0.0)
+                raise ClipUnreadable(f"the clip has more than {MAX_FRAMES} frames")
+            yield frame
+
+
+def _thumbnail(frame: av.VideoFrame) -> npt.NDArray[np.float32]:
+    small = frame.reformat(width=16, height=16, format="rgb24").to_ndarray()
+    return small.astype(np.float32) / 255.0

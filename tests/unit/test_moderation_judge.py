@@ -97,6 +97,56 @@ def test_a_clip_that_cannot_be_decoded_goes_to_a_person(tmp_path: Path) -> None:
         sample_frames(broken)
 
 
+def test_a_clip_longer_than_is_looked_at_goes_to_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moderation.frames.MAX_FRAMES", 20)
+    longest = clip(tmp_path / "a.mp4", [GREY] * 20)
+    assert judge_clip(longest, FakeClassifier(), POLICY).verdict is Verdict.ALLOW
+    too_long = clip(tmp_path / "b.mp4", [GREY] * 20 + [MAGENTA])
+    ruling = judge_clip(too_long, FakeClassifier(), POLICY)
+    assert (ruling.verdict, ruling.clause) == (Verdict.REVIEW, CLASSIFIER_ERROR)
+    assert "more than 20 frames" in ruling.findings[0].detail
+
+
+@pytest.mark.parametrize("kind", ["video", "sound"])
+def test_a_clip_with_a_track_that_nobody_looks_at_goes_to_a_person(tmp_path: Path, kind: str) -> None:
+    ruling = judge_clip(two_tracks(tmp_path / "a.mp4", kind), FakeClassifier(), POLICY)
+    assert (ruling.verdict, ruling.clause) == (Verdict.REVIEW, CLASSIFIER_ERROR)
+    assert "2 tracks" in ruling.findings[0].detail
+
+
+def two_tracks(path: Path, kind: str) -> Path:
+    """A harmless clip, and beside it a second picture track of something else, or sound."""
+    with av.open(str(path), "w") as container:
+        # A track is known to the container before anything is written.
+        pictures = [container.add_stream("libx264", rate=8) for _track in range(2 if kind == "video" else 1)]
+        sound = container.add_stream("aac", rate=48000, layout="mono") if kind == "sound" else None
+        for stream in pictures:
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv444p"
+        for stream, colour in zip(pictures, (GREY, MAGENTA), strict=False):
+            pixels = np.full((64, 64, 3), colour, dtype=np.uint8)
+            for _frame in range(5):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode())
+        if sound is not None:
+            silence = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
+            silence.sample_rate, silence.pts = 48000, 0
+            container.mux(sound.encode(silence))
+            container.mux(sound.encode())
+    return path
+
+
+def test_a_thumbnail_that_moves_goes_to_a_person(tmp_path: Path) -> None:
+    moving = tmp_path / "t.webp"
+    picture(GREY).save(moving, save_all=True, append_images=[picture(MAGENTA)], duration=100)
+    ruling = judge_clip(clip(tmp_path / "a.mp4", [GREY] * 5), FakeClassifier(), POLICY, thumbnail=moving)
+    assert (ruling.verdict, ruling.clause) == (Verdict.REVIEW, CLASSIFIER_ERROR)
+
+
 def test_a_doubt_between_two_bad_things_is_no_way_through() -> None:
     asked = POLICY.classifier("mini_clip")
     scores = dict.fromkeys((concept.label for concept in asked.concepts), 0.0)
