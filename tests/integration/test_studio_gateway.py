@@ -146,8 +146,18 @@ async def test_a_finished_clip_hangs_on_the_wall_and_can_be_found_marked_and_del
     assert settings is not None
     assert settings.prompt == RED.prompt
     assert settings.seed.isdecimal()
-    names = {param.name: param.value for param in (await gateway.clip(creator, clip.id)).params}  # type: ignore[union-attr]  # it is there
-    assert {"Prompt", "Seed", "Steps", "Charged", "Clip id"} <= set(names)
+    page = await gateway.clip(creator, clip.id)
+    assert page is not None
+    assert {"Seed", "Steps", "Clip id"} <= {param.name for param in page.params}
+    assert (page.receipt.charged, page.receipt.refunded, page.receipt.href) == (
+        page.receipt.quoted,
+        "0",
+        f"/clips/{clip.id}",
+    )
+    assert [receipt.id for receipt in (await gateway.receipts(creator)).receipts] == [page.receipt.id]
+    assert [(grant.what, grant.of) for grant in (await gateway.credits(creator)).grants] == [
+        ("Granted", "100")
+    ]
     assert await gateway.delete_clips(creator, [clip.id, "video_nowhere"]) == 1
     assert await gateway.clip(creator, clip.id) is None
 
