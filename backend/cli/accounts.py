@@ -5,6 +5,7 @@ import contextlib
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -98,11 +99,25 @@ def grant(
     email: Email,
     amount: Annotated[int, typer.Option(min=1, help="How many credits.")],
     reason: Annotated[str, typer.Option(help="Shown in the ledger.")] = "granted by the operator",
+    days: Annotated[
+        int | None, typer.Option(min=1, help="They end after so many; without it, never.")
+    ] = None,
+    gift: Annotated[bool, typer.Option(help="A promotion, as the ledger says it.")] = False,
 ) -> None:
     """Give credits to a person's account."""
+    from backend.domain.credits import GrantSource
     from backend.services.grant_credits import grant_credits
 
-    granted = with_studio(lambda studio: grant_credits(studio, email=email, amount=amount, reason=reason))
+    granted = with_studio(
+        lambda studio: grant_credits(
+            studio,
+            email=email,
+            amount=amount,
+            reason=reason,
+            source=GrantSource.PROMOTION if gift else GrantSource.ADMIN,
+            expires_at=None if days is None else studio.clock.now() + timedelta(days=days),
+        )
+    )
     print(f"{email} has {granted.available} credits to spend")
 
 

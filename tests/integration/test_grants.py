@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
+from typer.testing import CliRunner
 
 from backend.auth.principal import Principal
 from backend.db.engine import Database
@@ -238,6 +239,37 @@ async def test_many_ended_grants_are_written_off_and_busy_accounts_left_for_the_
     async with studio.db.transaction() as session:
         assert await ledger.expire_grants(session) == 3
         assert await ledger.expire_grants(session) == 0
+
+
+def test_the_command_gives_credits_with_an_end_and_a_source(
+    studio: Studio, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backend.cli import app
+
+    for name, value in {
+        "DATABASE_URL": studio.db.url,
+        "REDIS_URL": valkey_url,
+        "DATA_DIR": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(f"ZOETROPE_{name}", value)
+    run = CliRunner().invoke
+    assert run(app, ["users", "create", "--email", "a@example.org", "--password", PASSWORD]).exit_code == 0
+    given = run(
+        app, ["credits", "grant", "--email", "a@example.org", "--amount", "5", "--days", "3", "--gift"]
+    )
+    assert given.exit_code == 0, given.output
+
+    async def newest() -> Grant:
+        db = Database(studio.db.url, pool_size=1)
+        async with db.reading() as session:
+            found = (await session.exec(select(Grant).order_by(col(Grant.id).desc()).limit(1))).one()
+        await db.close()
+        return found
+
+    grant = asyncio.run(newest())
+    assert (grant.amount, grant.source) == (5, "promotion")
+    assert grant.expires_at is not None
+    assert timedelta(days=2) < grant.expires_at - datetime.now(UTC) < timedelta(days=4)
 
 
 # ---- months ----
