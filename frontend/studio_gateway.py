@@ -31,6 +31,7 @@ from backend.services.get_generation import get_generation
 from backend.services.get_receipt import get_receipt
 from backend.services.identify import identify_cookie
 from backend.services.list_api_keys import list_api_keys
+from backend.services.list_attempts import list_attempts
 from backend.services.list_generations import Order, StateFilter, list_generations
 from backend.services.list_ledger import list_ledger
 from backend.services.list_receipts import list_receipts
@@ -43,6 +44,7 @@ from backend.services.submit_generation import submit_generation
 from backend.storage import StorageUnavailable
 from backend.web_process import WebProcess
 from frontend import money_wording, wording
+from frontend.attempt_wording import attempts_param
 from frontend.clean_arguments import cleaned
 from frontend.gateway import Changes, NotAllowed, NotSignedIn, Refused, Unavailable
 from frontend.money_views import CreditsView, ReceiptPage
@@ -231,10 +233,15 @@ class StudioGateway:
         try:
             job = await get_generation(studio, principal, clip_id, with_place=False)
             receipt = await get_receipt(studio, principal, clip_id)
+            attempts = await list_attempts(studio, principal, clip_id)
         except errors.NotFound:
             return None
         shown = wording.clip_view(job, with_parameters=True)
-        return replace(shown, receipt=money_wording.receipt_view(receipt))
+        return replace(
+            shown,
+            params=[*shown.params, *attempts_param(attempts)],
+            receipt=money_wording.receipt_view(receipt),
+        )
 
     @_said_to_pages
     async def set_favourite(self, who: AccountView, clip_id: str, favourite: bool) -> None:

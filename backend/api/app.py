@@ -5,7 +5,18 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
-from backend.api import auth, billing, health, media, models, objects, receipts, uploads, videos
+from backend.api import (
+    attempts,
+    auth,
+    billing,
+    health,
+    media,
+    models,
+    objects,
+    receipts,
+    uploads,
+    videos,
+)
 from backend.api.body_limit import BodyLimit
 from backend.api.errors import install_error_handlers
 from backend.api.known_hosts import KnownHosts
@@ -51,7 +62,7 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.process = shared
-    for part in (videos, receipts, models, uploads, media, auth, billing, objects, health):
+    for part in (videos, receipts, attempts, models, uploads, media, auth, billing, objects, health):
         app.include_router(part.router)
     app.include_router(_nothing_there)
     install_error_handlers(app)
