@@ -14,6 +14,7 @@ from backend.api import (
     models,
     objects,
     receipts,
+    reference,
     uploads,
     videos,
 )
@@ -57,12 +58,12 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
         version="1",
         lifespan=lifespan,
         openapi_url="/v1/openapi.json",
-        docs_url="/docs/api",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.process = shared
-    for part in (videos, receipts, attempts, models, uploads, media, auth, billing, objects, health):
+    for part in (videos, receipts, attempts, models, uploads, media, auth, billing, objects, health, reference):
         app.include_router(part.router)
     app.include_router(_nothing_there)
     install_error_handlers(app)

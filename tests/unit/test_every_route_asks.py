@@ -6,7 +6,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from backend.api import auth, billing, health, media, models, objects, receipts, uploads, videos
+from backend.api import auth, billing, health, media, models, objects, receipts, reference, uploads, videos
 from backend.api.dependencies import asker
 
 OPEN = {
@@ -20,13 +20,14 @@ OPEN = {
     "/billing/webhooks/{provider}": "the provider's signature",
     "/objects/{key:path}": "the signature",
     "/healthz": "tells nothing",
+    "/docs/api": "the same for everybody",
     "/readyz": "tells only which part is away",
     "/metrics": "loopback, or the operator's token",
 }
 
 
 def routes() -> list[APIRoute]:
-    parts = (videos, receipts, models, uploads, media, auth, billing, objects, health)
+    parts = (videos, receipts, models, uploads, media, auth, billing, objects, health, reference)
     return [route for part in parts for route in part.router.routes if isinstance(route, APIRoute)]
 
 
