@@ -18,7 +18,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from backend.auth.principal import Principal, Role
 from backend.domain import errors
-from backend.domain.generation import JobState
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE
 from backend.services.cancel_generation import cancel_generation
 from backend.services.create_api_key import create_api_key
@@ -66,9 +65,9 @@ _FIELDS = {"num_inference_steps": "steps", "input_reference": "image_id"}
 _SHOWS = {
     "ready": StateFilter.COMPLETED,
     "favourites": StateFilter.FAVOURITE,
-    "review": StateFilter.UNDER_WAY,
+    "review": StateFilter.IN_REVIEW,
     "stopped": StateFilter.FAILED,
-    "all": StateFilter.ANY,
+    "all": StateFilter.SETTLED,
 }
 _MOST_UNDER_WAY = 100
 _MOST_ENDED = 6
@@ -215,16 +214,13 @@ class StudioGateway:
             self._process.studio,
             _principal(who),
             after=cursor or None,
-            limit=_MOST_UNDER_WAY if show == "review" else limit,
+            limit=limit,
             states=_SHOWS.get(show, StateFilter.COMPLETED),
             search=search,
             with_place=False,
         )
-        shown = [job for job in page.items if show != "review" or wording.is_in_review(job)]
-        if show == "all":
-            shown = [job for job in shown if job.ended or job.state is JobState.IN_REVIEW]
         last = page.items[-1].id if page.has_more and page.items else ""
-        return ClipPage(clips=[wording.clip_view(job) for job in shown], cursor=last)
+        return ClipPage(clips=[wording.clip_view(job) for job in page.items], cursor=last)
 
     @_said_to_pages
     async def clip(self, who: AccountView, clip_id: str) -> ClipView | None:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import and_, func, or_
+from sqlalchemy import and_, func, or_, text
 from sqlmodel import col, select
 
 from backend.auth.principal import Principal
 from backend.db.models import Feedback, Job
+from backend.db.models.jobs import IN_REVIEW
 from backend.domain.errors import InvalidField
 from backend.domain.generation import ENDS, JobState
 from backend.services.get_generation import load_own
@@ -17,6 +18,7 @@ from backend.services.queue_places import with_places
 from backend.studio import Studio
 
 MAX_PAGE = 100
+MAX_SEARCH_CHARS = 200
 
 
 class Order(StrEnum):
@@ -27,13 +29,20 @@ class Order(StrEnum):
 
 
 class StateFilter(StrEnum):
-    """What the gallery filters by."""
+    """What the gallery filters by. FAILED: every end without a clip; it is BLOCKED and STOPPED together.
+
+    IN_REVIEW: a person is to decide about it. SETTLED: nothing is rendered for it any more, or a person looks at it.
+    """
 
     ANY = "any"
     UNDER_WAY = "under_way"
     COMPLETED = "completed"
     FAILED = "failed"
+    BLOCKED = "blocked"
+    STOPPED = "stopped"
     FAVOURITE = "favourite"
+    IN_REVIEW = "in_review"
+    SETTLED = "settled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +76,24 @@ async def list_generations(
         case StateFilter.FAILED:
             unsuccessful = ENDS - {JobState.COMPLETED}
             query = query.where(col(Job.state).in_([s.value for s in unsuccessful]))
+        case StateFilter.BLOCKED:
+            query = query.where(Job.state == JobState.BLOCKED.value)
+        case StateFilter.STOPPED:
+            query = query.where(col(Job.state).in_([JobState.FAILED.value, JobState.CANCELLED.value]))
         case StateFilter.FAVOURITE:
             liked = select(Feedback.job_id).where(
                 Feedback.user_id == principal.user_id, col(Feedback.favourite).is_(True)
             )
             query = query.where(col(Job.id).in_(liked))
+        case StateFilter.IN_REVIEW:
+            # In the index' own words, so that it is used.
+            query = query.where(text(f"({IN_REVIEW})"))
+        case StateFilter.SETTLED:
+            settled = ENDS | {JobState.IN_REVIEW}
+            query = query.where(col(Job.state).in_([s.value for s in settled]))
         case StateFilter.ANY:
             pass
-    if words := search.replace("\x00", "").strip():
+    if words := search.strip()[:MAX_SEARCH_CHARS]:
         query = query.where(
             func.to_tsvector("simple", Job.prompt).op("@@")(func.websearch_to_tsquery("simple", words))
         )

@@ -105,7 +105,8 @@ async def submit_generation(
                 queued = JobState.QUEUED.value
                 metrics.job_transitions.labels(queued, resolved.recipe.name, tier.name).inc()
             await studio.wakeups.account_changed(principal.account_id, row.job_id)
-            return await get_generation(studio, principal, row.job_id)
+            # Without its place: that is the leader's to say, and it may be away.
+            return await get_generation(studio, principal, row.job_id, with_place=False)
         case "mismatch":
             raise IdempotencyMismatch(param="Idempotency-Key")
         case "queue_limit" | "daily_quota" | "insufficient_credits" as refused:

@@ -8,6 +8,9 @@ from sqlmodel import Field, SQLModel
 from backend.db.models import columns as c
 from backend.db.models.columns import Moment
 
+IN_REVIEW = "state = 'in_review' OR (state = 'queued' AND input_verdict = 'review')"
+"""A person is to decide about the job: its clip, or what was sent."""
+
 
 class Job(SQLModel, table=True):
     """What a creator asked for. `state` changes only through `domain.generation.advance`, with `version`.
@@ -42,6 +45,13 @@ class Job(SQLModel, table=True):
             postgresql_where=sql(
                 "state IN ('queued','assigned','running','moderating','in_review','approved')"
             ),
+        ),
+        Index(
+            "jobs_in_review",
+            "account_id",
+            sql("created_at DESC"),
+            sql("id DESC"),
+            postgresql_where=sql(f"deleted_at IS NULL AND ({IN_REVIEW})"),
         ),
         Index("jobs_prompt", sql("to_tsvector('simple', prompt)"), postgresql_using="gin"),
         Index(
