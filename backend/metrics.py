@@ -65,6 +65,12 @@ queue_wait = Histogram(
     buckets=_WAIT_BUCKETS_S,
     registry=REGISTRY,
 )
+eta_promises = Counter(
+    "zoetrope_eta_promises_total",
+    "Clips that were rendered before (held) or after (missed) the p90 that their owner was told first",
+    ("outcome",),
+    registry=REGISTRY,
+)
 job_duration = Histogram(
     "zoetrope_job_duration_seconds",
     "Time from submission to completed",

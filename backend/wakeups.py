@@ -18,6 +18,8 @@ log = get_logger(__name__)
 LIVE_CHANNEL = "zoetrope:live"
 ASK_KEY = "zoetrope:control:ask"
 ASK_TIMEOUT_S = 0.4
+FULL_KEY = "zoetrope:control:full"
+FULL_FOR_MS = 5000
 SILENCE_S = 1.0
 """After a question that nobody answered, none is asked for this long: pages must not wait for an absent leader."""
 
@@ -75,6 +77,23 @@ class Wakeups:
             self._ask_again_at = time.monotonic() + SILENCE_S
             return None
         return cast("dict[str, object]", json.loads(answer[1]))
+
+    async def say_full(self, tiers: dict[str, dict[str, float]]) -> None:
+        """Let those who take jobs know which tiers are full; holds for a few seconds."""
+        try:
+            await self.redis.set(FULL_KEY, json.dumps(tiers), px=FULL_FOR_MS)
+        except (RedisError, OSError) as error:
+            log.warning("wakeup.lost", channel=FULL_KEY, error=type(error).__name__)
+
+    async def full_for(self, tier: str) -> float | None:
+        """Seconds after which a full tier is worth another try; None where it is not full, or nobody says so."""
+        try:
+            raw = await self.redis.get(FULL_KEY)
+        except (RedisError, OSError) as error:
+            log.warning("wakeup.lost", channel=FULL_KEY, error=type(error).__name__)
+            return None
+        found = json.loads(raw).get(tier) if raw else None
+        return None if found is None else float(found["retry_after_s"])
 
     async def ping(self) -> None:
         """One round trip; raises when Valkey is away."""

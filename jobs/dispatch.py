@@ -12,15 +12,20 @@ from backend.db import outbox
 from backend.db.listen import OutboxBell
 from backend.domain.attempt import Slot
 from backend.domain.events import Consumer
-from backend.domain.scheduling import FairQueue, Place, TierShare
+from backend.domain.preemption import Run, choose_victim
+from backend.domain.scheduling import FairQueue, QueuedJob
 from backend.domain.tiers import Tier
 from backend.log import get_logger
+from backend.recipes import CATALOGUE
 from backend.services.dispatch_generation import Term, dispatch_generation, due_orders
+from backend.services.judge_worker import read_standings
+from backend.services.preempt_generation import preempt_generation
 from backend.services.scheduling_state import (
+    FIRST_SPEEDS,
     JobNow,
-    Speeds,
     promote_next,
     read_jobs,
+    read_rendered,
     read_shares,
     read_speeds,
     read_workers,
@@ -28,6 +33,7 @@ from backend.services.scheduling_state import (
 from backend.studio import Studio
 from jobs.collect import send_wishes
 from jobs.fleet import Fleet, FleetWorker, Occupant
+from jobs.outlook import Outlook
 from jobs.queues import send_order
 
 log = get_logger(__name__)
@@ -36,7 +42,7 @@ POLL_S = 1.0
 BATCH = 500
 HIDDEN = timedelta(seconds=10)
 SPEEDS_EVERY_S = 10.0
-RESEND_EVERY_S = 1.0
+TEND_EVERY_S = 1.0
 
 
 class Dispatcher:
@@ -48,16 +54,18 @@ class Dispatcher:
         self._queues = queues
         self._bell = bell
         self._tiers: dict[str, Tier] = {}
-        self._queue = FairQueue({"free": TierShare(weight=1)})
         self._fleet = Fleet()
-        self._speeds = Speeds(p50=1.0, p90=1.5, after_p50_s=1.0, after_p90_s=3.0)
-        self._places: tuple[float, dict[str, Place], dict[str, Place]] | None = None
+        self._queue = FairQueue({})
+        self._outlook = Outlook(self._queue, self._fleet, {}, FIRST_SPEEDS)
+        self._stops: dict[str, int] = {}
+        self._stopping: dict[str, float] = {}
 
     async def restore(self) -> None:
         """Load tiers, workers, waiting jobs and live attempts."""
         shares, self._tiers = await read_shares(self._studio)
         self._queue = FairQueue(shares)
-        now_s = self._studio.clock.monotonic()
+        self._outlook = Outlook(self._queue, self._fleet, shares, await read_speeds(self._studio))
+        mono_s = self._studio.clock.monotonic()
         async with self._studio.db.reading() as session:
             for worker in await read_workers(session):
                 self._fleet.restore(
@@ -66,32 +74,35 @@ class Dispatcher:
                         recipes=frozenset(worker.recipes),
                         memory_gb=worker.memory_gb,
                         resident=frozenset(worker.resident),
-                        takes_jobs=worker.state == "live",
-                        heard_at_s=now_s,
+                        draining=worker.state == "draining",
+                        heard_at_s=mono_s,
                     )
                 )
-            jobs = await read_jobs(session, self._tiers)
-        for now in jobs.values():
-            self._put(now)
-        self._speeds = await read_speeds(self._studio)
-        log.info("dispatch.restored", term=self._term.number, jobs=len(jobs))
+            found = await read_jobs(session, self._tiers)
+        await self._look_at_standings()
+        self._queue.serve(self._fleet.views(mono_s))
+        # A million of them: beside the loop, which renews the term.
+        await asyncio.to_thread(self._queue.restore, [now.job for now in found.values() if now.waiting])
+        for now in found.values():
+            if not now.waiting:
+                self._put(now)
+        log.info("dispatch.restored", term=self._term.number, jobs=len(found))
 
     async def run(self) -> None:
         """Dispatch until cancelled. Raises `NotLeading` when the term ended."""
         await self.restore()
-        speeds_at = resend_at = self._studio.clock.monotonic()
+        speeds_at = tended_at = self._studio.clock.monotonic()
         while True:
             try:
                 full = await self._take_events()
                 await self._fill_slots()
-                now_s = self._studio.clock.monotonic()
-                if now_s - resend_at >= RESEND_EVERY_S:
-                    resend_at = now_s
-                    for order in await due_orders(self._studio):
-                        await send_order(self._queues, order)
-                if now_s - speeds_at >= SPEEDS_EVERY_S:
-                    speeds_at = now_s
-                    self._speeds = await read_speeds(self._studio)
+                mono_s = self._studio.clock.monotonic()
+                if mono_s - tended_at >= TEND_EVERY_S:
+                    tended_at = mono_s
+                    await self._tend()
+                if mono_s - speeds_at >= SPEEDS_EVERY_S:
+                    speeds_at = mono_s
+                    self._outlook.speeds = await read_speeds(self._studio)
             except (SQLAlchemyError, RedisError, OSError) as error:
                 log.warning("dispatch.waits", error=type(error).__name__)
                 await asyncio.sleep(0.5)
@@ -101,63 +112,50 @@ class Dispatcher:
 
     async def saw(self, heartbeat: Heartbeat) -> None:
         """A worker was heard; wakes the dispatcher where that makes room."""
-        was_busy = not self._fleet.room(self._studio.clock.monotonic())
-        changed = self._fleet.saw(heartbeat, self._studio.clock.monotonic())
-        if len(self._queue) and (changed or was_busy):
+        mono_s = self._studio.clock.monotonic()
+        before = any(view.free and view.busy_s <= 0 for view in self._fleet.views(mono_s))
+        changed = self._fleet.saw(heartbeat, mono_s)
+        if len(self._queue) and (changed or not before):
             self._bell.ring()
 
     async def refresh(self, job_ids: list[str]) -> None:
         """Read these jobs again and put each where it belongs now."""
         async with self._studio.db.reading() as session:
             found = await read_jobs(session, self._tiers, job_ids)
+            gone = [job_id for job_id in job_ids if job_id not in found]
+            rendered = await read_rendered(session, gone)
         for job_id in job_ids:
+            if job_id in rendered:
+                self._outlook.rendered(job_id, self._now_s())
+            elif job_id not in found:
+                self._outlook.left(job_id)
             await self._settle(job_id, found.get(job_id))
-        self._places = None
 
     def places(self, job_ids: list[str]) -> dict[str, dict[str, object]]:
         """Place and expected end of jobs that wait or run, for those that asked."""
-        now_s = self._studio.clock.monotonic()
-        if self._places is None or now_s - self._places[0] > 0.5:
-            self._places = (
-                now_s,
-                self._queue.places(self._fleet.views(now_s, self._speeds.p50), speed=self._speeds.p50),
-                self._queue.places(self._fleet.views(now_s, self._speeds.p90), speed=self._speeds.p90),
-            )
-        _at, likely, late = self._places
-        answers: dict[str, dict[str, object]] = {}
-        for job_id in job_ids:
-            if job_id in likely:
-                place = likely[job_id]
-                p90 = late.get(job_id, place)
-                answers[job_id] = self._answer(place.position, place.of, place.end_s, p90.end_s, place.reason)
-            elif (left_s := self._fleet.left_s_of(job_id, self._speeds.p50)) is not None:
-                late_s = self._fleet.left_s_of(job_id, self._speeds.p90) or left_s
-                answers[job_id] = self._answer(0, len(self._queue), left_s, late_s, "")
-        return answers
+        now_s, mono_s = self._now_s(), self._studio.clock.monotonic()
+        answers = {job_id: self._outlook.place(job_id, now_s, mono_s) for job_id in job_ids}
+        return {job_id: answer for job_id, answer in answers.items() if answer is not None}
 
     def wait_for(self, tier: str, account_id: str, recipe: str, gpu_s: float) -> tuple[float, float] | None:
         """Seconds (p50, p90) until a clip of this work would be there, were it sent now. None: no worker for it."""
-        now_s = self._studio.clock.monotonic()
-        views = [v for v in self._fleet.views(now_s, 1.0) if recipe in v.recipes]
-        if not views:
-            return None
-        waiting = self._queue.work_ahead_s(tier=tier, account_id=account_id)
-        start = min(v.busy_s for v in views) + waiting / len(views)
-        return (
-            (start + gpu_s) * self._speeds.p50 + self._speeds.after_p50_s,
-            (start + gpu_s) * self._speeds.p90 + self._speeds.after_p90_s,
+        known = CATALOGUE.get(recipe)
+        now_s = self._now_s()
+        job = QueuedJob(
+            job_id="",
+            account_id=account_id,
+            tier=tier,
+            recipe=recipe,
+            memory_gb=known.memory_gb if known else 0.0,
+            gpu_s=gpu_s,
+            submitted_s=now_s,
+            concurrency_limit=1,
+            load_s=known.cost.load_s if known else 0.0,
         )
+        return self._outlook.wait_for(job, now_s, self._studio.clock.monotonic())
 
-    def _answer(
-        self, position: int | None, of: int, end_s: float | None, late_s: float | None, reason: str
-    ) -> dict[str, object]:
-        return {
-            "position": position,
-            "of": of,
-            "p50_s": None if end_s is None else end_s + self._speeds.after_p50_s,
-            "p90_s": None if late_s is None else late_s + self._speeds.after_p90_s,
-            "reason": reason,
-        }
+    def _now_s(self) -> float:
+        return self._studio.clock.now().timestamp()
 
     async def _take_events(self) -> bool:
         async with self._studio.db.transaction() as session:
@@ -174,9 +172,11 @@ class Dispatcher:
         held = self._fleet.holds(job_id)
         if held is not None and (now is None or now.attempt_id != held):
             await self._vacate(job_id)
-        if now is None or (now.waiting and job_id not in self._queue):
+        if now is None or (not now.waiting and job_id in self._queue):
             self._queue.remove(job_id)
-        if now is not None:
+        if now is None:
+            self._stops.pop(job_id, None)
+        else:
             self._put(now)
 
     async def _vacate(self, job_id: str) -> None:
@@ -185,9 +185,10 @@ class Dispatcher:
         if where is None:
             return
         worker_id, attempt_id = where
-        for worker in self._fleet.live(self._studio.clock.monotonic()):
-            if worker.worker_id == worker_id and Slot.RUN in worker.slots:
-                await promote_next(self._studio, worker.slots[Slot.RUN].attempt_id)
+        self._stopping.pop(attempt_id, None)
+        following = self._fleet.runs(worker_id)
+        if following is not None:
+            await promote_next(self._studio, following)
         await send_wishes(
             self._studio.wakeups.redis,
             Wishes(worker_id=worker_id, attempts={attempt_id: Wish.STOP}, acknowledged=(attempt_id,)),
@@ -195,41 +196,82 @@ class Dispatcher:
 
     def _put(self, now: JobNow) -> None:
         if now.waiting:
-            self._queue.add(now.job)
+            if now.job.job_id not in self._queue:
+                self._outlook.asked(now.job, self._now_s())
+                self._queue.add(now.job)
         elif now.attempt_id and now.worker_id and self._fleet.holds(now.job.job_id) != now.attempt_id:
-            self._queue.start(now.job)
+            self._queue.start(now.job, self._now_s())
             occupant = Occupant(
-                job_id=now.job.job_id, attempt_id=now.attempt_id, gpu_s=now.job.gpu_s, done=now.done
+                job_id=now.job.job_id,
+                attempt_id=now.attempt_id,
+                recipe=now.job.recipe,
+                gpu_s=now.job.gpu_s,
+                done=now.done,
             )
             if self._fleet.knows(now.worker_id):
                 self._fleet.occupy(now.worker_id, Slot(now.slot or "run"), occupant)
 
     async def _fill_slots(self) -> None:
+        without: set[str] = set()
         while len(self._queue):
-            now_s = self._studio.clock.monotonic()
-            filled = 0
-            for worker, slot in self._fleet.room(now_s):
-                view = next(v for v in self._fleet.views(now_s) if v.worker_id == worker.worker_id)
-                job = self._queue.pick(view)
-                if job is None:
-                    continue
-                order = await dispatch_generation(
-                    self._studio, self._term, job_id=job.job_id, worker_id=worker.worker_id, slot=slot
-                )
-                if order is None:
-                    await self.refresh([job.job_id])
-                    continue
-                self._queue.start(job)
-                self._fleet.occupy(
-                    worker.worker_id,
-                    slot,
-                    Occupant(job_id=job.job_id, attempt_id=order.attempt_id, gpu_s=job.gpu_s),
-                )
-                self._places = None
-                filled += 1
-                log.info(
-                    "job.dispatched", job_id=job.job_id, attempt=order.attempt_id, worker_id=worker.worker_id
-                )
-                await send_order(self._queues, order)
-            if not filled:
+            mono_s = self._studio.clock.monotonic()
+            self._queue.serve(self._fleet.views(mono_s))
+            found = self._queue.next_start(self._fleet.views(mono_s, without=without), self._now_s())
+            if found is None:
                 return
+            worker_id, job = found[0].worker_id, found[1]
+            slot = self._fleet.slot_for(worker_id)
+            order = None
+            if slot is not None:
+                order = await dispatch_generation(
+                    self._studio, self._term, job_id=job.job_id, worker_id=worker_id, slot=slot
+                )
+            if order is None or slot is None:
+                # The database knows better: this worker gets nothing more in this round.
+                without.add(worker_id)
+                await self.refresh([job.job_id])
+                continue
+            self._queue.start(job, self._now_s())
+            self._fleet.occupy(
+                worker_id,
+                slot,
+                Occupant(job_id=job.job_id, attempt_id=order.attempt_id, recipe=job.recipe, gpu_s=job.gpu_s),
+            )
+            log.info("job.dispatched", job_id=job.job_id, attempt=order.attempt_id, worker_id=worker_id)
+            await send_order(self._queues, order)
+
+    async def _tend(self) -> None:
+        """What is due every second: orders again, workers' standings, full tiers, a job to stop for another."""
+        for order in await due_orders(self._studio):
+            await send_order(self._queues, order)
+        await self._look_at_standings()
+        now_s, mono_s = self._now_s(), self._studio.clock.monotonic()
+        await self._studio.wakeups.say_full(self._outlook.full_tiers(now_s, mono_s))
+        await self._preempt(now_s, mono_s)
+
+    async def _look_at_standings(self) -> None:
+        for worker_id, allowed in (await read_standings(self._studio)).items():
+            self._fleet.may_take(worker_id, allowed)
+
+    async def _preempt(self, now_s: float, mono_s: float) -> None:
+        runs = [
+            Run(
+                worker=view,
+                job=job,
+                left_s=occupant.left_s(self._outlook.speeds.p50),
+                stop_s=(occupant.step_s or 1.0) + 1.0,
+                stopped=self._stops.get(occupant.job_id, 0),
+            )
+            for view, occupant in self._fleet.running(mono_s)
+            if (job := self._queue.running_job(occupant.job_id)) is not None
+            and self._stopping.get(occupant.attempt_id, 0.0) <= mono_s
+        ]
+        victim = choose_victim(self._queue, runs, now_s)
+        attempt_id = self._fleet.holds(victim.job.job_id) if victim is not None else None
+        if victim is None or attempt_id is None:
+            return
+        asked = await preempt_generation(self._studio, self._term, attempt_id=attempt_id)
+        if asked is not None:
+            self._stops[asked.job_id] = victim.stopped + 1
+            self._stopping[attempt_id] = mono_s + asked.within.total_seconds()
+            await send_wishes(self._studio.wakeups.redis, asked.wishes)

@@ -1,13 +1,15 @@
 """The leader's picture of the workers: who lives, what is loaded, what runs in which slot, and for how long still."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from backend.contracts import AttemptPhase, Heartbeat
 from backend.domain.attempt import LEASE, Slot
+from backend.domain.quarantine import Takes
 from backend.domain.scheduling import WorkerView
 
-PREFETCH_S = 10.0
-"""A worker gets its next job when its current one is expected to end within this."""
+PREFETCH_S = 3.0
+"""A worker counts as idle when its current job is expected to end within this, so that none waits for its order."""
 
 
 @dataclass
@@ -16,6 +18,7 @@ class Occupant:
 
     job_id: str
     attempt_id: str
+    recipe: str
     gpu_s: float
     done: float = 0.0
     step_s: float | None = None
@@ -38,7 +41,11 @@ class FleetWorker:
     resident: frozenset[str] = frozenset()
     loading: str | None = None
     takes_jobs: bool = True
+    draining: bool = False
     heard_at_s: float = 0.0
+    only_one: bool = False
+    kept: str = ""
+    kept_s: float = 0.0
     slots: dict[Slot, Occupant] = field(default_factory=dict)
 
 
@@ -58,7 +65,7 @@ class Fleet:
         worker = before or FleetWorker(worker_id=heartbeat.worker_id, recipes=frozenset(), memory_gb=0)
         changed = (
             before is None
-            or worker.takes_jobs == heartbeat.draining
+            or worker.draining != heartbeat.draining
             or worker.resident != frozenset(heartbeat.resident)
             or now_s - worker.heard_at_s > LEASE.total_seconds()
         )
@@ -66,7 +73,7 @@ class Fleet:
         worker.memory_gb = heartbeat.hardware.memory_gb
         worker.resident = frozenset(heartbeat.resident)
         worker.loading = heartbeat.loading
-        worker.takes_jobs = not heartbeat.draining
+        worker.draining = heartbeat.draining
         worker.heard_at_s = now_s
         occupants = {o.attempt_id: o for o in worker.slots.values()}
         for status in heartbeat.attempts:
@@ -84,38 +91,52 @@ class Fleet:
         return [
             w
             for w in self._workers.values()
-            if w.takes_jobs and now_s - w.heard_at_s <= LEASE.total_seconds()
+            if w.takes_jobs and not w.draining and now_s - w.heard_at_s <= LEASE.total_seconds()
         ]
 
-    def views(self, now_s: float, speed: float = 1.0) -> list[WorkerView]:
-        """Live workers as the fair queue sees them."""
+    def may_take(self, worker_id: str, allowed: Takes) -> None:
+        """What the database says may be given to a worker now."""
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            worker.takes_jobs = allowed is not Takes.NOTHING
+            worker.only_one = allowed is Takes.ONE
+
+    def views(self, now_s: float, speed: float = 1.0, *, without: Container[str] = ()) -> list[WorkerView]:
+        """Live workers as the fair queue sees them. Those in `without` take nothing now."""
+        return [self._view(w, speed, w.worker_id not in without) for w in self.live(now_s)]
+
+    def _view(self, worker: FleetWorker, speed: float, may_take: bool) -> WorkerView:
+        left_s = sum(o.left_s(speed) for o in worker.slots.values())
+        has_room = self.slot_for(worker.worker_id) is not None
+        return WorkerView(
+            worker_id=worker.worker_id,
+            recipes=worker.recipes,
+            memory_gb=worker.memory_gb,
+            resident=worker.resident,
+            busy_s=0.0 if has_room and left_s <= PREFETCH_S else max(left_s, 0.1 if worker.slots else 0.0),
+            free=may_take and has_room,
+            kept_s=worker.kept_s,
+        )
+
+    def slot_for(self, worker_id: str) -> Slot | None:
+        """The slot that the worker's next job goes into; None when both are taken."""
+        worker = self._workers[worker_id]
+        if Slot.RUN not in worker.slots:
+            return Slot.RUN
+        return Slot.NEXT if Slot.NEXT not in worker.slots and not worker.only_one else None
+
+    def running(self, now_s: float) -> list[tuple[WorkerView, Occupant]]:
+        """What live workers run now."""
         return [
-            WorkerView(
-                worker_id=w.worker_id,
-                recipes=w.recipes,
-                memory_gb=w.memory_gb,
-                resident=w.resident,
-                busy_s=sum(o.left_s(speed) for o in w.slots.values()),
-            )
-            for w in self.live(now_s)
+            (self._view(w, 1.0, True), w.slots[Slot.RUN]) for w in self.live(now_s) if Slot.RUN in w.slots
         ]
-
-    def room(self, now_s: float) -> list[tuple[FleetWorker, Slot]]:
-        """Slots that may be filled now: idle workers first, then next places of those about to be done."""
-        live = sorted(self.live(now_s), key=lambda w: w.worker_id)
-        idle = [(w, Slot.RUN) for w in live if Slot.RUN not in w.slots]
-        soon = [
-            (w, Slot.NEXT)
-            for w in live
-            if Slot.RUN in w.slots
-            and Slot.NEXT not in w.slots
-            and w.slots[Slot.RUN].left_s(1.0) <= PREFETCH_S
-        ]
-        return idle + soon
 
     def occupy(self, worker_id: str, slot: Slot, occupant: Occupant) -> None:
         """A slot was filled."""
-        self._workers[worker_id].slots[slot] = occupant
+        worker = self._workers[worker_id]
+        worker.slots[slot] = occupant
+        worker.kept_s = occupant.gpu_s + (worker.kept_s if worker.kept == occupant.recipe else 0.0)
+        worker.kept = occupant.recipe
 
     def knows(self, worker_id: str) -> bool:
         """Whether this worker was ever heard of in this term."""
@@ -134,6 +155,11 @@ class Fleet:
                         worker.slots[Slot.RUN] = worker.slots.pop(Slot.NEXT)
                     return worker.worker_id, occupant.attempt_id
         return None
+
+    def runs(self, worker_id: str) -> str | None:
+        """The attempt in a worker's run slot, if any."""
+        worker = self._workers.get(worker_id)
+        return worker.slots[Slot.RUN].attempt_id if worker and Slot.RUN in worker.slots else None
 
     def holds(self, job_id: str) -> str | None:
         """The attempt of this job that lies in some slot, if any."""

@@ -127,6 +127,14 @@ class QueueLimitReached(ZoetropeError):
     http_status = 429
 
 
+class TierFull(ZoetropeError):
+    """So many people of this tier wait that another clip could not start in time. Nothing was charged."""
+
+    code = "studio_full"
+    http_status = 429
+    should_retry = True
+
+
 class Unavailable(ZoetropeError):
     """A part of the studio is away. Nothing was lost; try again in a moment."""
 

@@ -20,6 +20,7 @@ from backend.domain.errors import (
     QueueLimitReached,
     QuotaExhausted,
     RateLimited,
+    TierFull,
     ZoetropeError,
 )
 from backend.domain.generation import JobState
@@ -30,6 +31,7 @@ from backend.services.get_credits import get_credits
 from backend.services.get_generation import get_generation
 from backend.services.job_view import JobView
 from backend.services.list_generations import MAX_PAGE, Order, StateFilter, list_generations
+from backend.services.queue_places import ask_wait
 from backend.services.renew_credits import renew_credits
 from backend.studio import Studio
 from moderation.policy import default_policy
@@ -53,7 +55,7 @@ async def submit_generation(
 
     The same `idempotency_key`, or the same request `retried` within two minutes, gives the first job again.
     Raises `InvalidField`, `RateLimited`, `ModerationBlocked`, `InsufficientCredits`, `QueueLimitReached`,
-    `QuotaExhausted`, `IdempotencyMismatch`.
+    `TierFull`, `QuotaExhausted`, `IdempotencyMismatch`.
     """
     if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY_CHARS:
         raise InvalidField(
@@ -94,6 +96,7 @@ async def submit_generation(
         "queue_limit": tier.queue_limit,
         "daily_jobs": tier.daily_jobs,
         "month_looked_at": False,
+        "tier_full": await studio.wakeups.full_for(principal.tier) is not None,
     }
     row = await _store(studio, payload)
     if row.outcome == "month_due":
@@ -109,15 +112,15 @@ async def submit_generation(
             return await get_generation(studio, principal, row.job_id, with_place=False)
         case "mismatch":
             raise IdempotencyMismatch(param="Idempotency-Key")
-        case "queue_limit" | "daily_quota" | "insufficient_credits" as refused:
+        case "queue_limit" | "tier_full" | "daily_quota" | "insufficient_credits" as refused:
             metrics.submissions_refused.labels(refused, tier.name).inc()
-            raise await _refusal(studio, principal, refused, tier, resolved.quoted, int(row.detail))
+            raise await _refusal(studio, principal, refused, tier, resolved, int(row.detail))
         case other:
             raise RuntimeError(f"submit_generation_v1 answered {other!r}")
 
 
 async def _refusal(
-    studio: Studio, principal: Principal, refused: str, tier: Tier, price: int, found: int
+    studio: Studio, principal: Principal, refused: str, tier: Tier, resolved: ResolvedRequest, found: int
 ) -> ZoetropeError:
     """Why not, in the account's own figures, and when it will work again where that is known."""
     match refused:
@@ -129,6 +132,8 @@ async def _refusal(
                 f" Wait for one to end, or cancel one.{hint}",
                 retry_after=ends_in,
             )
+        case "tier_full":
+            return await _full(studio, principal, tier, resolved)
         case "daily_quota":
             return QuotaExhausted(
                 f"{found} jobs were sent today, as many as the {tier.name} tier allows in a day."
@@ -136,8 +141,20 @@ async def _refusal(
                 retry_after=_until_midnight(studio),
             )
         case _:
-            message, works_in = (await get_credits(studio, principal)).shortfall(price)
+            message, works_in = (await get_credits(studio, principal)).shortfall(resolved.quoted)
             return InsufficientCredits(message, retry_after=works_in)
+
+
+async def _full(studio: Studio, principal: Principal, tier: Tier, resolved: ResolvedRequest) -> TierFull:
+    again_s = await studio.wakeups.full_for(principal.tier) or 5.0
+    wait = await ask_wait(studio, principal, resolved.recipe.name, resolved.gpu_s)
+    expected = f" A clip sent now would take about {_said(timedelta(seconds=wait[0]))}." if wait else ""
+    again = timedelta(seconds=again_s)
+    return TierFull(
+        f"So many people of the {tier.name} tier wait that another clip could not start in time.{expected}"
+        f" Nothing was charged. Try again in {_said(again)}.",
+        retry_after=again,
+    )
 
 
 async def _next_end(studio: Studio, principal: Principal) -> timedelta | None:

@@ -54,6 +54,9 @@ _VRAM_GB = (24.0, 12.0, 48.0, 24.0, 24.0, 12.0, 80.0, 24.0, 48.0, 12.0)
 _MODEL_PART = 0.5
 """How much of the variance of a job's rank by execution time its model explains."""
 
+_WAVES = 2.3
+"""How even the hours are in what they ask for; less is wavier."""
+
 _PEAK_AT_HOUR = 14
 _SHOULDER = 0.15
 """What the hours beside a day's peak hour have of it, above an ordinary hour."""
@@ -107,7 +110,7 @@ def generate(options: TraceOptions) -> list[TraceJob]:
     times = _execution_times(rng, count, options.scale_s)
     span_s = math.fsum(times) / (options.gpus * options.load)
     arrivals = _arrivals(rng, count, span_s)
-    models = _models(rng, count)
+    models = _models(rng, arrivals)
     times = _times_by_model(rng, times, models)
     owners, by_use = _owners(rng, times)
     tiers = _tiers(rng, by_use, options.tiers)
@@ -239,13 +242,15 @@ def _slot_weights(slots: Sequence[_Slot]) -> list[float]:
     return [length * (o + height * p) for length, o, p in zip(hours, ordinary, peak, strict=True)]
 
 
-def _models(rng: random.Random, count: int) -> list[int]:
+def _models(rng: random.Random, arrivals: Sequence[float]) -> list[int]:
     """Which model each arrival asks for, 0 the most popular.
 
     Popularity is rank to a power, with one power down to the tenth model and a steeper one after it, so that the
-    first, the first ten and all of them have their shares. Drawn independently, neighbours would differ in more
-    than `model_changes` of the cases (85 %); jobs change places until exactly that share does.
+    first, the first ten and all of them have their shares. Drawn independently, neighbours would differ in 85 % of
+    the cases and not in `model_changes`: what people ask for comes in waves. The last few pairs change places until
+    exactly that share differs.
     """
+    count = len(arrivals)
     ranks = int(TARGETS["models"])
     first, first_ten = TARGETS["first_model"], TARGETS["first_ten_models"]
     head_power = _root(lambda power: first * sum(rank**-power for rank in range(1, 11)) - first_ten, 0, 5)
@@ -262,10 +267,38 @@ def _models(rng: random.Random, count: int) -> list[int]:
         *_dealt(of_ten - of_first, [rank**-head_power for rank in range(2, 11)]),
         *(1 + n for n in _dealt(count - of_ten - tail, [rank**-tail_power for rank in range(11, ranks + 1)])),
     ]
-    models = [model for model, jobs in enumerate(counts) for _ in range(jobs)]
-    rng.shuffle(models)
+    models = _in_waves(rng, counts, arrivals)
     _reach_changes(rng, models, round(TARGETS["model_changes"] * (count - 1)))
     return models
+
+
+def _in_waves(rng: random.Random, counts: Sequence[int], arrivals: Sequence[float]) -> list[int]:
+    """Deals each model's jobs over the hours, with a popularity that differs from hour to hour.
+
+    An hour's popularity is drawn from a Dirichlet distribution around the whole day's. Its concentration makes two
+    jobs of one hour ask for the same model about as often as neighbours do (25 %), at any distance.
+    """
+    total = len(arrivals)
+    hours = max(1, math.ceil((arrivals[-1] + 1e-9) / 3600)) if arrivals else 1
+    first_of = [bisect_left(arrivals, 3600.0 * hour) for hour in range(hours)] + [total]
+    room = [end - start for start, end in pairwise(first_of)]
+    dealt = [
+        _dealt(jobs, [n * rng.gammavariate(_WAVES * jobs / total, 1) + 1e-9 for n in room]) for jobs in counts
+    ]
+    by_hour = [
+        [model for model, jobs in enumerate(dealt) for _ in range(jobs[hour])] for hour in range(hours)
+    ]
+    spare: list[int] = []
+    for models, places in zip(by_hour, room, strict=True):
+        rng.shuffle(models)
+        spare += models[places:]
+        del models[places:]
+    rng.shuffle(spare)
+    for models, places in zip(by_hour, room, strict=True):
+        while len(models) < places:
+            models.append(spare.pop())
+        rng.shuffle(models)
+    return [model for models in by_hour for model in models]
 
 
 def _reach_changes(rng: random.Random, models: list[int], wanted: int) -> None:

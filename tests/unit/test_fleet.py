@@ -2,6 +2,7 @@
 
 from backend.contracts import AttemptPhase, AttemptStatus, Hardware, Heartbeat
 from backend.domain.attempt import Slot
+from backend.domain.quarantine import Takes
 from jobs.fleet import PREFETCH_S, Fleet, Occupant
 
 
@@ -31,26 +32,42 @@ def status(attempt: str, step: int, steps: int = 100, step_s: float = 1.0) -> At
 
 
 def occupant(attempt: str, gpu_s: float = 100) -> Occupant:
-    return Occupant(job_id=f"job-{attempt}", attempt_id=attempt, gpu_s=gpu_s)
+    return Occupant(job_id=f"job-{attempt}", attempt_id=attempt, recipe="mini", gpu_s=gpu_s)
 
 
-def test_an_idle_worker_is_filled_before_the_next_place_of_a_busy_one() -> None:
-    fleet = Fleet()
-    fleet.saw(beat("busy"), 0)
-    fleet.saw(beat("idle"), 0)
-    fleet.occupy("busy", Slot.RUN, occupant("a", gpu_s=1))
-    assert [(w.worker_id, slot) for w, slot in fleet.room(0)] == [("idle", Slot.RUN), ("busy", Slot.NEXT)]
-
-
-def test_the_next_place_opens_only_near_the_end() -> None:
+def test_a_worker_counts_as_idle_only_near_the_end_of_what_it_runs() -> None:
     fleet = Fleet()
     fleet.saw(beat(), 0)
     fleet.occupy("w1", Slot.RUN, occupant("a"))
-    assert fleet.room(0) == []
-    fleet.saw(beat("w1", status("a", 10)), 1)
-    assert fleet.room(1) == []
+    (far,) = fleet.views(0)
+    assert (far.free, far.busy_s) == (True, 100)
     fleet.saw(beat("w1", status("a", 100 - int(PREFETCH_S) + 1)), 2)
-    assert [slot for _worker, slot in fleet.room(2)] == [Slot.NEXT]
+    (near,) = fleet.views(2)
+    assert (near.free, near.busy_s) == (True, 0)
+    assert fleet.slot_for("w1") is Slot.NEXT
+    fleet.occupy("w1", Slot.NEXT, occupant("b"))
+    (full,) = fleet.views(2)
+    assert not full.free
+    assert fleet.slot_for("w1") is None
+
+
+def test_a_worker_on_probation_gets_one_job_and_a_resting_one_none() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    fleet.may_take("w1", Takes.ONE)
+    fleet.occupy("w1", Slot.RUN, occupant("a", gpu_s=1))
+    assert fleet.slot_for("w1") is None
+    fleet.may_take("w1", Takes.NOTHING)
+    assert fleet.views(0) == []
+
+
+def test_how_long_a_worker_kept_to_a_model_is_counted() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    for attempt in ("a", "b"):
+        fleet.occupy("w1", Slot.RUN, occupant(attempt, gpu_s=30))
+        fleet.left(f"job-{attempt}")
+    assert fleet.views(0)[0].kept_s == 60
 
 
 def test_what_was_next_runs_when_the_first_leaves() -> None:

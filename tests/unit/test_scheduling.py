@@ -1,4 +1,4 @@
-"""The fair queue: shares, affinity, limits, and places that equal a drain."""
+"""The fair queue: shares, affinity, ceilings, limits, and places that equal a drain."""
 
 from collections import Counter
 
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.domain.scheduling import FairQueue, QueuedJob, TierShare, WorkerView, effective_weights
+from backend.domain.scheduling import FIRST_FROM, KEEP_LOADS, FairQueue, QueuedJob, WorkerView
+from backend.domain.shares import TierShare
 
 SHARES = {"free": TierShare(weight=1), "plus": TierShare(weight=2), "pro": TierShare(weight=4)}
 GPU = WorkerView(worker_id="w", recipes=frozenset({"mini", "wan"}), memory_gb=80)
@@ -21,6 +22,8 @@ def job(
     at: float = 0,
     limit: int = 100,
     memory_gb: float = 1,
+    load_s: float = 5,
+    batch_key: str = "",
 ) -> QueuedJob:
     return QueuedJob(
         job_id=name,
@@ -31,27 +34,58 @@ def job(
         gpu_s=gpu_s,
         submitted_s=at,
         concurrency_limit=limit,
+        load_s=load_s,
+        batch_key=batch_key,
     )
 
 
-def drain(queue: FairQueue, worker: WorkerView = GPU, count: int = 10**9) -> list[QueuedJob]:
-    done = []
-    while len(done) < count and (picked := queue.pick(worker)) is not None:
-        queue.start(picked)
+def open_queue(*workers: WorkerView, shares: dict[str, TierShare] | None = None) -> FairQueue:
+    queue = FairQueue(shares or SHARES)
+    queue.serve(workers or [GPU])
+    return queue
+
+
+def drain(
+    queue: FairQueue, worker: WorkerView = GPU, count: int = 10**9, now_s: float = 0
+) -> list[QueuedJob]:
+    """What one worker that loads nothing would run, one after the other."""
+    done: list[QueuedJob] = []
+    while len(done) < count and (picked := queue.pick(worker, now_s)) is not None:
+        queue.start(picked, now_s)
         queue.remove(picked.job_id)
         done.append(picked)
     return done
 
 
+def in_fair_order(queue: FairQueue, now_s: float = 0) -> list[str]:
+    """The waiting jobs in the order in which they start where each one started stays."""
+    order = []
+    while len(queue):
+        places = {name: queue.place(name, now_s) for name in waiting(queue)}
+        (first,) = [n for n, p in places.items() if p is not None and p.position == 1]
+        found = queue.waiting_job(first)
+        assert found is not None
+        queue.start(found, now_s)
+        order.append(first)
+    return order
+
+
+def waiting(queue: FairQueue) -> list[str]:
+    return [name for name in NAMES if name in queue]
+
+
+NAMES = [f"j{index:02}" for index in range(40)]
+
+
 def test_one_account_is_served_in_the_order_it_submitted() -> None:
-    queue = FairQueue(SHARES)
+    queue = open_queue()
     for index in (3, 1, 2):
         queue.add(job(f"j{index}", at=index))
     assert [j.job_id for j in drain(queue)] == ["j1", "j2", "j3"]
 
 
 def test_a_flood_of_one_account_does_not_delay_another() -> None:
-    queue = FairQueue(SHARES)
+    queue = open_queue()
     for index in range(50):
         queue.add(job(f"flood{index:02}", account="flood", at=index))
     drain(queue, count=5)
@@ -60,7 +94,7 @@ def test_a_flood_of_one_account_does_not_delay_another() -> None:
 
 
 def test_backlogged_tiers_share_gpu_time_by_weight() -> None:
-    queue = FairQueue(SHARES)
+    queue = open_queue()
     for tier in SHARES:
         for index in range(400):
             queue.add(job(f"{tier}{index:03}", account=f"{tier}{index % 7}", tier=tier, at=index))
@@ -70,16 +104,16 @@ def test_backlogged_tiers_share_gpu_time_by_weight() -> None:
 
 
 def test_counts_gpu_seconds_and_not_jobs() -> None:
-    queue = FairQueue(SHARES)
+    queue = open_queue()
     for index in range(60):
         queue.add(job(f"long{index:02}", account="long", gpu_s=30, at=index))
         queue.add(job(f"short{index:02}", account="short", gpu_s=10, at=index))
     first = Counter(j.account_id for j in drain(queue, count=40))
-    assert first["short"] == pytest.approx(3 * first["long"], abs=2)
+    assert first["short"] == pytest.approx(3 * first["long"], abs=3)
 
 
 def test_an_account_that_was_idle_saved_nothing_up() -> None:
-    queue = FairQueue(SHARES)
+    queue = open_queue()
     queue.add(job("early", account="idle"))
     drain(queue)
     for index in range(20):
@@ -91,51 +125,172 @@ def test_an_account_that_was_idle_saved_nothing_up() -> None:
     assert served["idle"] <= 6
 
 
-def test_a_floor_raises_a_small_weight() -> None:
-    weights = effective_weights({"free": TierShare(weight=1, floor=0.2), "pro": TierShare(weight=19)})
-    assert weights["free"] / sum(weights.values()) == pytest.approx(0.2)
-    with pytest.raises(ValueError, match="floors"):
-        effective_weights({"free": TierShare(weight=1, floor=1.0)})
-
-
-def test_a_worker_prefers_the_model_it_has_loaded_within_the_bound() -> None:
-    queue = FairQueue(SHARES, affinity_gpu_s=30)
-    warm = WorkerView(
-        worker_id="w", recipes=frozenset({"mini", "wan"}), memory_gb=80, resident=frozenset({"wan"})
-    )
-    queue.add(job("cold", account="a", recipe="mini", at=0))
-    for index in range(10):
-        queue.add(job(f"warm{index}", account="b", recipe="wan", gpu_s=20, at=1 + index))
-    order = [j.job_id for j in drain(queue, warm)]
-    assert order[0].startswith("warm")
-    assert order.index("cold") <= 3
+def test_a_tier_that_was_idle_saved_nothing_up() -> None:
+    queue = open_queue()
+    for index in range(40):
+        queue.add(job(f"pro{index:02}", account="p", tier="pro", at=index))
+    drain(queue, count=20)
+    for index in range(40):
+        queue.add(job(f"free{index:02}", account="f", tier="free", at=50 + index))
+    served = Counter(j.tier for j in drain(queue, count=10))
+    assert served["free"] <= 3
 
 
 def test_a_concurrency_limit_makes_jobs_wait_and_refuses_none() -> None:
-    queue = FairQueue(SHARES)
+    queue = open_queue()
     queue.add(job("one", limit=1))
     queue.add(job("two", limit=1, at=1))
-    first = queue.pick(GPU)
+    first = queue.pick(GPU, 0)
     assert first is not None
-    queue.start(first)
-    assert queue.pick(GPU) is None
+    queue.start(first, 0)
+    assert queue.pick(GPU, 0) is None
     queue.remove("one")
-    second = queue.pick(GPU)
+    second = queue.pick(GPU, 0)
     assert second is not None
     assert second.job_id == "two"
 
 
-def test_a_job_that_no_worker_can_serve_has_no_position_and_says_why() -> None:
-    queue = FairQueue(SHARES)
-    queue.add(job("huge", recipe="wan", memory_gb=200))
+def test_a_job_that_no_worker_can_serve_has_no_position_says_why_and_comes_back() -> None:
+    queue = open_queue()
+    queue.add(job("huge", account="h", recipe="wan", memory_gb=200))
     queue.add(job("small", at=1))
-    places = queue.places([GPU])
-    assert places["huge"].position is None
-    assert "wan" in places["huge"].reason
-    assert (places["small"].position, places["small"].of) == (1, 1)
+    stranded, small = queue.place("huge", 2), queue.place("small", 2)
+    assert stranded is not None
+    assert small is not None
+    assert stranded.position is None
+    assert "200 GB" in stranded.reason
+    assert (small.position, small.of) == (1, 1)
+    queue.serve([GPU, WorkerView(worker_id="big", recipes=GPU.recipes, memory_gb=400)])
+    back = queue.place("huge", 3)
+    assert back is not None
+    assert back.position is not None
 
 
-jobs_strategy = st.lists(
+def test_a_cancelled_job_lets_what_its_account_has_behind_it_move_up() -> None:
+    queue = open_queue()
+    for index, name in enumerate(("a1", "a2")):
+        queue.add(job(name, account="a", gpu_s=100, at=index))
+    for index, name in enumerate(("b1", "b2", "b3")):
+        queue.add(job(name, account="b", gpu_s=40, at=index))
+    before = queue.place("a2", 5)
+    queue.remove("a1")
+    after = queue.place("a2", 5)
+    assert before is not None
+    assert after is not None
+    assert (before.position, after.position) == (5, 2)
+
+
+def test_a_preempted_job_comes_back_to_its_old_place_and_counts_once() -> None:
+    queue = open_queue()
+    for index in range(6):
+        queue.add(job(f"free{index}", account="f", tier="free", at=index))
+        queue.add(job(f"pro{index}", account="p", tier="pro", at=index))
+    first = next(j for j in (queue.waiting_job("free0"),) if j is not None)
+    queue.start(first, 0)
+    queue.add(first)
+    place = queue.place("free0", 0)
+    assert place is not None
+    assert place.tier_before == 0
+    served = Counter(j.tier for j in drain(queue, count=5))
+    assert served == {"free": 1, "pro": 4}
+
+
+def test_a_large_worker_takes_what_only_it_can_run_first() -> None:
+    small = WorkerView(worker_id="s", recipes=GPU.recipes, memory_gb=24)
+    large = WorkerView(worker_id="l", recipes=GPU.recipes, memory_gb=80)
+    queue = open_queue(small, large)
+    queue.add(job("little", account="a", memory_gb=12, at=0))
+    queue.add(job("huge", account="b", memory_gb=48, at=1))
+    picked = queue.pick(large, 2)
+    assert picked is not None
+    assert picked.job_id == "huge"
+    other = queue.pick(small, 2)
+    assert other is not None
+    assert other.job_id == "little"
+
+
+def test_a_worker_keeps_to_its_model_while_it_has_work_for_it() -> None:
+    queue = open_queue()
+    queue.add(job("cold", account="a", recipe="mini", at=0))
+    for index in range(4):
+        queue.add(job(f"warm{index}", account="b", recipe="wan", at=1 + index))
+    warm = WorkerView(worker_id="w", recipes=GPU.recipes, memory_gb=80, resident=frozenset({"wan"}))
+    picked = queue.pick(warm, 5)
+    assert picked is not None
+    assert picked.recipe == "wan"
+
+
+def test_a_job_that_its_ceiling_binds_goes_first_from_three_tenths_of_it_on() -> None:
+    shares = {"free": TierShare(weight=1, ceiling_s=1000)}
+    queue = open_queue(shares=shares)
+    queue.add(job("cold", account="a", recipe="mini", at=0))
+    for index in range(9):
+        queue.add(job(f"warm{index}", account="b", recipe="wan", at=1 + index))
+    warm = WorkerView(worker_id="w", recipes=GPU.recipes, memory_gb=80, resident=frozenset({"wan"}), kept_s=1)
+    before = queue.pick(warm, FIRST_FROM * 1000 - 1)
+    after = queue.pick(warm, FIRST_FROM * 1000)
+    assert before is not None
+    assert after is not None
+    assert (before.recipe, after.job_id) == ("wan", "cold")
+
+
+def test_no_model_is_kept_for_ever() -> None:
+    queue = open_queue()
+    queue.add(job("cold", account="a", recipe="mini", at=0))
+    for index in range(2000):
+        queue.add(job(f"warm{index:04}", account="b", recipe="wan", at=1 + index))
+    now_s, kept_s, order = 2001.0, 0.0, []
+    while "cold" in queue:
+        worker = WorkerView(
+            worker_id="w", recipes=GPU.recipes, memory_gb=80, resident=frozenset({"wan"}), kept_s=kept_s
+        )
+        picked = queue.pick(worker, now_s)
+        assert picked is not None
+        queue.start(picked, now_s)
+        queue.remove(picked.job_id)
+        order.append(picked.job_id)
+        now_s, kept_s = now_s + picked.gpu_s, kept_s + picked.gpu_s
+    assert KEEP_LOADS * 5 / 10 <= len(order) <= 200
+
+
+def test_a_model_is_loaded_where_the_own_one_is_wanted_least() -> None:
+    popular = WorkerView(
+        worker_id="a", recipes=GPU.recipes | {"ltx"}, memory_gb=80, resident=frozenset({"mini"})
+    )
+    idle = WorkerView(worker_id="b", recipes=popular.recipes, memory_gb=80, resident=frozenset({"wan"}))
+    queue = open_queue(popular, idle)
+    for index in range(5):
+        queue.start(job(f"done{index}", recipe="mini"), index)
+    queue.add(job("new", account="x", recipe="ltx", at=6))
+    found = queue.next_start([popular, idle], 6)
+    assert found is not None
+    assert (found[0].worker_id, found[1].job_id) == ("b", "new")
+
+
+def test_a_busy_worker_that_has_the_model_gets_the_job_where_loading_would_take_longer() -> None:
+    busy = WorkerView(
+        worker_id="a", recipes=GPU.recipes, memory_gb=80, resident=frozenset({"mini"}), busy_s=3
+    )
+    idle = WorkerView(worker_id="b", recipes=GPU.recipes, memory_gb=80, resident=frozenset({"wan"}))
+    queue = open_queue(busy, idle)
+    queue.add(job("next", recipe="mini", load_s=5))
+    found = queue.next_start([busy, idle], 0)
+    assert found is not None
+    assert found[0].worker_id == "a"
+
+
+def test_a_batch_is_made_of_equal_jobs_and_keeps_to_limits() -> None:
+    queue = open_queue()
+    queue.add(job("one", account="a", batch_key="k", at=0))
+    queue.add(job("two", account="b", batch_key="k", at=1))
+    queue.add(job("other", account="c", batch_key="else", at=2))
+    queue.add(job("mine", account="a", batch_key="k", at=3, limit=1))
+    first = queue.pick(GPU, 4)
+    assert first is not None
+    assert [j.job_id for j in queue.batch_with(first, 4)] == ["two"]
+
+
+rows = st.lists(
     st.tuples(
         st.sampled_from(["a", "b", "c"]),
         st.sampled_from(list(SHARES)),
@@ -147,31 +302,68 @@ jobs_strategy = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(jobs_strategy, st.integers(0, 10))
-def test_places_equal_a_drain(rows: list[tuple[str, str, int, str]], served_before: int) -> None:
-    queue = FairQueue(SHARES)
-    for index, (account, tier, gpu_s, recipe) in enumerate(rows):
-        name = f"j{index:02}"
-        queue.add(job(name, account=f"{tier}-{account}", tier=tier, gpu_s=gpu_s, recipe=recipe, at=index))
-    drain(queue, count=served_before)
-    places = queue.places([GPU])
-    worker = GPU
-    order = []
-    while (picked := queue.pick(worker)) is not None:
-        queue.start(picked)
-        order.append(picked.job_id)
-        worker = WorkerView(
-            worker_id="w", recipes=GPU.recipes, memory_gb=80, resident=frozenset({picked.recipe})
+def filled(found: list[tuple[str, str, int, str]], queue: FairQueue) -> FairQueue:
+    for index, (account, tier, gpu_s, recipe) in enumerate(found):
+        queue.add(
+            job(NAMES[index], account=f"{tier}-{account}", tier=tier, gpu_s=gpu_s, recipe=recipe, at=index)
         )
-    assert [places[name].position for name in order] == list(range(1, len(order) + 1))
+    return queue
 
 
 @settings(max_examples=60, deadline=None)
-@given(jobs_strategy)
-def test_is_work_conserving_and_loses_no_job(rows: list[tuple[str, str, int, str]]) -> None:
-    queue = FairQueue(SHARES)
-    for index, (account, tier, gpu_s, recipe) in enumerate(rows):
-        queue.add(job(f"j{index:02}", account=account, tier=tier, gpu_s=gpu_s, recipe=recipe, at=index))
-    assert len(drain(queue)) == len(rows)
+@given(rows, st.integers(0, 10), st.integers(0, 5), st.sampled_from([0.0, 100.0, 10_000.0]))
+def test_places_equal_a_drain(
+    found: list[tuple[str, str, int, str]], served: int, cancelled: int, ceiling_s: float
+) -> None:
+    shares = {
+        name: TierShare(weight=share.weight * 1.3, ceiling_s=ceiling_s or float("inf"))
+        for name, share in SHARES.items()
+    }
+    queue = filled(found, open_queue(shares=shares))
+    drain(queue, count=served)
+    for name in waiting(queue)[: cancelled * 2 : 2]:
+        queue.remove(name)
+    now_s = 40.0
+    places = {name: queue.place(name, now_s) for name in waiting(queue)}
+    order = in_fair_order(queue, now_s)
+    assert [place.position for name in order if (place := places[name]) is not None] == list(
+        range(1, len(order) + 1)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows)
+def test_first_in_place_is_what_a_worker_that_loads_nothing_picks(
+    found: list[tuple[str, str, int, str]],
+) -> None:
+    same_model = [(account, tier, gpu_s, "mini") for account, tier, gpu_s, _recipe in found]
+    queue = filled(same_model, open_queue())
+    while len(queue):
+        picked = queue.pick(GPU, 50)
+        assert picked is not None
+        place = queue.place(picked.job_id, 50)
+        assert place is not None
+        assert place.position == 1
+        queue.start(picked, 50)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows)
+def test_is_work_conserving_and_loses_no_job(found: list[tuple[str, str, int, str]]) -> None:
+    queue = filled(found, open_queue())
+    assert len(drain(queue)) == len(found)
     assert len(queue) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows)
+def test_a_queue_restored_at_once_is_the_queue_filled_one_by_one(
+    found: list[tuple[str, str, int, str]],
+) -> None:
+    one_by_one = filled(found, open_queue())
+    at_once = open_queue()
+    at_once.restore([found_job for name in NAMES if (found_job := one_by_one.waiting_job(name)) is not None])
+    assert [at_once.place(name, 50) for name in waiting(at_once)] == [
+        one_by_one.place(name, 50) for name in waiting(one_by_one)
+    ]
+    assert [j.job_id for j in drain(at_once)] == [j.job_id for j in drain(one_by_one)]

@@ -6,8 +6,8 @@
 --
 -- p: account_id, user_id, api_key_id, job_id, hold_id, transaction_id, kind, parent_id, tier, recipe,
 --    recipe_revision, prompt, negative_prompt, seconds, spec, input_verdict, gpu_s, quoted, steps, trace_id,
---    idempotency_key, fingerprint, retried, queue_limit, daily_jobs, month_looked_at
--- outcome: created | repeated | mismatch | month_due | queue_limit | daily_quota | insufficient_credits
+--    idempotency_key, fingerprint, retried, queue_limit, daily_jobs, month_looked_at, tier_full
+-- outcome: created | repeated | mismatch | month_due | queue_limit | tier_full | daily_quota | insufficient_credits
 -- month_due: this month's credits were neither given nor withheld yet; see to that and ask again.
 CREATE OR REPLACE FUNCTION submit_generation_v1(p jsonb)
 RETURNS TABLE (outcome text, job_id text, detail bigint)
@@ -66,6 +66,12 @@ BEGIN
     ) waiting;
     IF v_count >= (p->>'queue_limit')::integer THEN
         RETURN QUERY SELECT 'queue_limit', NULL::text, v_count;
+        RETURN;
+    END IF;
+
+    -- A full tier takes no account's first job; who has some waiting is held by its own limit.
+    IF v_count = 0 AND (p->>'tier_full')::boolean THEN
+        RETURN QUERY SELECT 'tier_full', NULL::text, 0::bigint;
         RETURN;
     END IF;
 

@@ -1,0 +1,33 @@
+"""The raw estimate of a job's end, from its place and the workers that could run it. `eta` puts it right. Pure."""
+
+import math
+from collections.abc import Sequence
+
+from backend.domain.scheduling import Place, QueuedJob, WorkerView
+
+
+def estimate_end_s(
+    job: QueuedJob,
+    place: Place,
+    workers: Sequence[WorkerView],
+    *,
+    competing_gpu_s: float,
+    starts_within_s: float = math.inf,
+    speed: float = 1.0,
+) -> float:
+    """Seconds until `job` is done if nothing else comes; infinite where nobody can run it.
+
+    `competing_gpu_s`: the waiting work of all jobs that the same workers could run. `starts_within_s`: when it goes
+    before others at the latest. `speed`: seconds that a GPU-second of expected work takes.
+    """
+    able = [worker for worker in workers if worker.serves(job)]
+    if not able:
+        return math.inf
+    before_s = min(place.gpu_s_before, competing_gpu_s) * speed
+    soonest_s = min(worker.busy_s for worker in able)
+    wait_s = 0.0
+    if before_s > 0 or soonest_s > 0:
+        wait_s = (before_s + sum(worker.busy_s for worker in able)) / len(able)
+        wait_s = max(soonest_s, min(wait_s, starts_within_s))
+    warm = any(job.recipe in worker.resident for worker in able)
+    return wait_s + (0.0 if warm else job.load_s) + job.gpu_s * speed

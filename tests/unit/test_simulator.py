@@ -1,0 +1,128 @@
+"""The scheduler over the shipped trace on a virtual clock: the figures that docs/scheduling.md states."""
+
+import random
+from collections.abc import Sequence
+from functools import cache
+
+import pytest
+
+from backend.domain.shares import TierShare
+from backend.domain.tiers import TIERS
+from backend.simulator.generate import TraceOptions, generate
+from backend.simulator.policies import PolicyName
+from backend.simulator.report import Figures, figures_of
+from backend.simulator.run import Fleet, Outcome, Simulation
+from backend.simulator.trace import TraceJob
+
+SHARES = {
+    name: TierShare(weight=tier.weight, floor=tier.floor, ceiling_s=tier.ceiling.total_seconds())
+    for name, tier in TIERS.items()
+    if name != "internal"
+}
+SWITCH_S = 22.7
+
+
+@cache
+def shipped_trace() -> list[TraceJob]:
+    return generate(TraceOptions(seed=1))
+
+
+def simulated(
+    jobs: Sequence[TraceJob],
+    policy: PolicyName = PolicyName.FAIR,
+    *,
+    mtbf_s: float = float("inf"),
+    halve_at_s: float = float("inf"),
+) -> Outcome:
+    fleet = Fleet(memory_gb=[80.0] * 8, switch_s=SWITCH_S, mtbf_s=mtbf_s, halve_at_s=halve_at_s)
+    return Simulation(jobs, fleet, policy=policy, shares=SHARES, refuse=True, seed=1).run()
+
+
+@cache
+def shipped(policy: PolicyName) -> Figures:
+    return figures_of(simulated(shipped_trace(), policy))
+
+
+def test_switches_are_rare_and_busy_time_is_useful() -> None:
+    fair, fifo = shipped(PolicyName.FAIR), shipped(PolicyName.FIFO)
+    assert fair["switch_rate"] is not None
+    assert fifo["switch_rate"] is not None
+    assert fair["gpu"]["useful_of_busy"] is not None
+    assert fair["switch_rate"] <= 0.12
+    assert 0.70 <= fifo["switch_rate"] <= 0.82
+    assert fair["gpu"]["useful_of_busy"] >= 0.90
+
+
+def test_light_accounts_wait_a_fiftieth_of_what_they_wait_first_come_first_served() -> None:
+    slow = {p: shipped(p)["light_users"]["slowdown_p95"] for p in PolicyName}
+    assert slow[PolicyName.FAIR] is not None
+    assert slow[PolicyName.FIFO] is not None
+    assert slow[PolicyName.PRIORITY] is not None
+    assert slow[PolicyName.FAIR] <= slow[PolicyName.FIFO] / 50
+    assert slow[PolicyName.FAIR] <= slow[PolicyName.PRIORITY] / 50
+
+
+def test_nobody_inside_their_share_passes_their_tiers_ceiling() -> None:
+    assert {name: tier["past_ceiling"] for name, tier in shipped(PolicyName.FAIR)["tiers"].items()} == {
+        "free": 0,
+        "plus": 0,
+        "pro": 0,
+    }
+
+
+def test_the_p90_of_the_eta_holds_nine_times_of_ten() -> None:
+    coverage = shipped(PolicyName.FAIR)["eta_p90_coverage"]
+    assert coverage is not None
+    assert 0.85 <= coverage <= 0.95
+
+
+def backlogged_trace() -> list[TraceJob]:
+    rng = random.Random(1)
+    jobs = []
+    for index in range(6000):
+        tier = ("free", "plus", "pro")[index % 3]
+        model = rng.choices(range(20), [1 / (rank + 1) for rank in range(20)])[0]
+        jobs.append(
+            TraceJob(
+                arrival_s=rng.random() * 7200,
+                user=f"{tier}{rng.randrange(150)}",
+                tier=tier,
+                model=f"m{model}",
+                gpu_s=rng.lognormvariate(3.1, 0.6),
+                vram_gb=24,
+            )
+        )
+    return sorted(jobs, key=lambda job: job.arrival_s)
+
+
+def test_with_every_tier_backlogged_shares_are_within_two_points_of_weights() -> None:
+    tiers = figures_of(simulated(backlogged_trace()))["tiers"]
+    for tier in tiers.values():
+        assert tier["share"] == pytest.approx(tier["weight_share"], abs=0.02)
+
+
+def test_crashes_lose_no_accepted_job_and_end_none_twice() -> None:
+    jobs = shipped_trace()[:2500]
+    outcome = simulated(jobs, mtbf_s=1800)
+    assert outcome.lost_s > 0
+    assert all(fate.refused or fate.ended_s is not None for fate in outcome.fates)
+    done_s = sum(fate.job.gpu_s for fate in outcome.fates if fate.ended_s is not None)
+    assert outcome.useful_s == pytest.approx(done_s, rel=0.001)
+
+
+def test_when_half_of_the_workers_vanish_every_accepted_job_still_ends() -> None:
+    jobs = shipped_trace()[2500:5000]
+    middle_s = jobs[len(jobs) // 2].arrival_s
+    outcome = simulated(jobs, halve_at_s=middle_s)
+    assert all(fate.refused or fate.ended_s is not None for fate in outcome.fates)
+
+
+def test_the_same_trace_and_seed_give_the_same_figures() -> None:
+    jobs = shipped_trace()[:1500]
+    assert figures_of(simulated(jobs, mtbf_s=3600)) == figures_of(simulated(jobs, mtbf_s=3600))
+
+
+def test_an_empty_trace_is_no_error() -> None:
+    figures = figures_of(simulated([]))
+    assert figures["switch_rate"] is None
+    assert figures["makespan_s"] == 0
