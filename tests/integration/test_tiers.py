@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +40,7 @@ from backend.studio import Studio
 from backend.token_bucket import PREFIX, TokenBuckets
 from backend.wakeups import Wakeups, connect
 from backend.web_process import WebProcess
+from jobs.watch_tiers import watch_tiers
 from tests.integration.life_rig import (
     MessageWorker,
     empty,
@@ -131,6 +133,16 @@ def test_the_commands_list_and_set_tiers(
     assert rows["ceiling_s"][1] == "1,200"
     assert '"monthly_grant": 2000' in run(app, ["tiers", "list", "--json"]).stdout
     assert run(app, ["tiers", "set", "plus", "queue_limit"]).exit_code != 0
+
+
+async def test_the_leader_begins_anew_when_a_tier_changed(studio: Studio) -> None:
+    watching = asyncio.create_task(watch_tiers(studio, every_s=0.01))
+    async with asyncio.timeout(20):
+        for weight in itertools.cycle(("3", "4")):
+            if watching.done():
+                break
+            await edit_tier(studio, name="plus", changes={"weight": weight})
+    await watching
 
 
 # ---- where each is enforced ----
