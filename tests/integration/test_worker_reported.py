@@ -1,0 +1,72 @@
+"""A worker that has reported, before a control plane that is slow to listen: no second render."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from backend.contracts import AttemptPhase, AttemptStatus, Order
+from backend.db.engine import Database
+from backend.domain.generation import JobState
+from backend.services.accept_report import accept_report
+from backend.services.expire_leases import expire_leases
+from backend.services.get_generation import get_generation
+from backend.studio import Studio
+from tests.integration.life_rig import (
+    MessageWorker,
+    empty,
+    ledger_is_sound,
+    make_creator,
+    open_test_studio,
+    submit,
+)
+
+
+@pytest.fixture
+async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
+    await empty(db)
+    made = open_test_studio(db, valkey_url, tmp_path)
+    yield made
+    await ledger_is_sound(made)
+    await made.wakeups.close()
+
+
+def reported(worker: MessageWorker, order: Order) -> AttemptStatus:
+    steps = order.spec.num_inference_steps
+    return worker.status(order, steps).model_copy(update={"phase": AttemptPhase.REPORTED})
+
+
+async def lease_ends(studio: Studio) -> None:
+    async with studio.db.transaction() as session:
+        await session.execute(text("UPDATE attempts SET lease_expires_at = now() - interval '1 second'"))
+
+
+async def test_being_named_as_reported_keeps_the_lease_until_the_report_is_taken(studio: Studio) -> None:
+    creator = await make_creator(studio)
+    worker = MessageWorker(studio)
+    job = await submit(studio, creator)
+    order = await worker.take(job.id)
+    await worker.step(order, 5)
+    report = await worker.write(order)
+    for _ in range(3):
+        await lease_ends(studio)
+        wishes = await worker.beat(reported(worker, order))
+        assert wishes.acknowledged == ()
+        assert await expire_leases(studio) == 0
+    assert (await get_generation(studio, creator, job.id)).state is JobState.RUNNING
+    await accept_report(studio, report)
+    assert (await worker.beat(reported(worker, order))).acknowledged == (order.attempt_id,)
+    assert (await get_generation(studio, creator, job.id)).state is JobState.MODERATING
+
+
+async def test_one_that_is_named_no_more_loses_it(studio: Studio) -> None:
+    creator = await make_creator(studio)
+    worker = MessageWorker(studio)
+    job = await submit(studio, creator)
+    order = await worker.take(job.id)
+    await worker.beat(reported(worker, order))
+    await lease_ends(studio)
+    await worker.beat()
+    assert await expire_leases(studio) == 1
+    assert (await get_generation(studio, creator, job.id)).state is JobState.QUEUED
