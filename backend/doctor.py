@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from backend.data_dir import MIN_FREE_BYTES, prepare_data_dir
 from backend.embedded_valkey import find_binary
-from backend.external_services import check_database, check_valkey
+from backend.external_services import check_database, check_storage, check_valkey, without_password
 from backend.operator_errors import OperatorError
 from backend.parts import check_port, web_answers
 from backend.runtime import read_runtime
@@ -141,14 +140,8 @@ def _proxy(settings: Settings) -> Finding:
 
 
 def _storage(settings: Settings) -> Finding:
-    if settings.storage_url.startswith("s3://"):
-        return Finding(part="storage", found=f"{settings.storage_url} (tried by /readyz of a running studio)")
-    folder = Path(settings.storage_url)
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(nearest, os.W_OK):
-        remedy = "make it writable, or set ZOETROPE_STORAGE_URL"
-        return Finding(part="storage", found=f"{nearest} can't be written", broken=True, remedy=remedy)
-    return Finding(part="storage", found=str(folder))
+    check_storage(settings)
+    return Finding(part="storage", found=f"{without_password(settings.storage_url)} can be written")
 
 
 def _torch(_settings: Settings) -> Finding:

@@ -1,14 +1,21 @@
-"""Whether the Postgres and Valkey that the operator named can be reached: one clear line when they can't.
+"""Whether Postgres, Valkey and the storage that the operator named can be used: one clear line when they can't.
 
 The drivers are imported where they are used: a start with embedded servers needs neither, and they cost 0.5 s.
 """
 
 import asyncio
+import secrets
 from urllib.parse import urlsplit, urlunsplit
 
-from backend.operator_errors import DatabaseUnreachableError, ValkeyUnreachableError
+from backend.operator_errors import (
+    DatabaseUnreachableError,
+    StorageUnusableError,
+    ValkeyUnreachableError,
+)
+from backend.settings import Settings
 
 TIMEOUT_S = 10.0
+STORAGE_TIMEOUT_S = 30.0
 _OLDEST_POSTGRES = 140000
 
 
@@ -54,6 +61,29 @@ def check_valkey(url: str) -> None:
         raise ValkeyUnreachableError(
             f"Valkey at {without_password(url)} can't be reached ({_reason(error)})",
             "start it, or correct ZOETROPE_REDIS_URL (without it, an embedded Valkey is used)",
+        ) from error
+
+
+def check_storage(settings: Settings) -> None:
+    """Writes a small object and deletes it; raises `StorageUnusableError`, `BadSettingError`."""
+    from backend.storage import StorageError, open_storage
+
+    async def write_and_delete() -> None:
+        store = open_storage(settings)
+        try:
+            async with asyncio.timeout(STORAGE_TIMEOUT_S):
+                key = f"check/{secrets.token_hex(8)}"
+                await store.put_bytes(key, b"check")
+                await store.delete(key)
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(write_and_delete())
+    except (StorageError, OSError, TimeoutError) as error:
+        raise StorageUnusableError(
+            f"nothing can be stored at {without_password(settings.storage_url)} ({_reason(error)})",
+            "make it writable, or set ZOETROPE_STORAGE_URL to a folder, or to s3://bucket/prefix",
         ) from error
 
 

@@ -34,6 +34,10 @@ class ValkeyUnreachableError(OperatorError):
     """No connection to Valkey or Redis."""
 
 
+class StorageUnusableError(OperatorError):
+    """Nothing can be written where clips are to lie."""
+
+
 class DataDirError(OperatorError):
     """The data folder can't be used: no room, no permission, not a folder."""
 

@@ -24,7 +24,7 @@ import psutil
 from backend.child_process import Process, last_line, signal_group, spawn, stop
 from backend.data_dir import locked, prepare_data_dir, socket_folder
 from backend.embedded import embedded_postgres, embedded_valkey, log_path
-from backend.external_services import check_database, check_valkey
+from backend.external_services import check_database, check_storage, check_valkey
 from backend.make_parent import MakeParent
 from backend.operator_errors import OperatorError
 from backend.parts import PARTS, Part, check_port, part_environment
@@ -99,6 +99,7 @@ class Supervisor:
         with locked(self.settings.data_dir), _signals(self._request_stop):
             self._end_last_run()
             check_port(self.settings)
+            check_storage(self.settings)
             try:
                 self._start_guardian()
                 self._start()

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from backend.external_services import check_storage
 from backend.parts import part_environment, part_named
 from backend.runtime import with_running_studio
 from backend.settings import ROOT, load_settings
@@ -57,6 +58,7 @@ def _become(name: str) -> None:
     settings = with_running_studio(load_settings())
     if part.needs_database:
         settings.require_database_url()
+        check_storage(settings)
     settings.require_redis_url()
     environment = part_environment(part, settings)
     os.chdir(ROOT)

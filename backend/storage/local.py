@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -60,12 +59,11 @@ class LocalStorage:
                     raise ObjectTooLarge(f"an upload to {key} may be {max_bytes} bytes at most")
                 pending += chunk
                 if len(pending) >= WRITE_BYTES:
-                    await asyncio.to_thread(file.write, bytes(pending))
+                    await asyncio.to_thread(_write, file, bytes(pending), key)
                     pending.clear()
             await asyncio.to_thread(self._finish, file, bytes(pending), draft, key)
         except BaseException:
-            file.close()
-            draft.unlink(missing_ok=True)
+            _discard(file, draft)
             raise
         return size
 
@@ -97,9 +95,10 @@ class LocalStorage:
     async def copy(self, source: str, target: str) -> None:
         """Copy by file."""
         path = self._path(check_key(source))
-        if not await asyncio.to_thread(path.is_file):
-            raise ObjectNotFound(source)
-        await self.put_file(target, path)
+        try:
+            await self.put_file(target, path)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise ObjectNotFound(source) from error
 
     async def delete(self, key: str) -> None:
         """Unlink the file, and folders that are left empty."""
@@ -180,7 +179,12 @@ class LocalStorage:
     def _open_draft(self) -> tuple[Path, BinaryIO]:
         try:
             draft = self._prepare() / secrets.token_hex(12)
-            return draft, draft.open("xb")
+            try:
+                return draft, draft.open("xb")
+            except FileNotFoundError:  # the whole folder went away under a running studio
+                self._prepared = False
+                self._prepare()
+                return draft, draft.open("xb")
         except OSError as error:
             raise StorageUnavailable(f"{self.root} can't be written ({error.strerror})") from error
 
@@ -215,20 +219,19 @@ class LocalStorage:
         try:
             self._finish(file, data, draft, key)
         except BaseException:
-            file.close()
-            draft.unlink(missing_ok=True)
+            _discard(file, draft)
             raise
 
     def _put_file(self, key: str, source: Path) -> None:
-        draft, file = self._open_draft()
-        try:
-            with source.open("rb") as reading:
-                shutil.copyfileobj(reading, file, WRITE_BYTES)
-            self._finish(file, b"", draft, key)
-        except BaseException:
-            file.close()
-            draft.unlink(missing_ok=True)
-            raise
+        with source.open("rb") as reading:
+            draft, file = self._open_draft()
+            try:
+                while piece := reading.read(WRITE_BYTES):
+                    _write(file, piece, key)
+                self._finish(file, b"", draft, key)
+            except BaseException:
+                _discard(file, draft)
+                raise
 
     def _open(self, key: str, start: int = 0) -> BinaryIO:
         try:
@@ -282,5 +285,19 @@ class LocalStorage:
         except OSError as error:
             raise StorageUnavailable(f"{self.root} can't be written ({error.strerror})") from error
         finally:
-            file.close()
-            draft.unlink(missing_ok=True)
+            _discard(file, draft)
+
+
+def _write(file: BinaryIO, data: bytes, key: str) -> None:
+    try:
+        file.write(data)
+    except OSError as error:
+        raise StorageUnavailable(f"{key} can't be written ({error.strerror})") from error
+
+
+def _discard(file: BinaryIO, draft: Path) -> None:
+    """Leave no draft behind: on a full disk even closing the file fails, as it still has bytes to write."""
+    with contextlib.suppress(OSError):
+        file.close()
+    with contextlib.suppress(OSError):
+        draft.unlink(missing_ok=True)

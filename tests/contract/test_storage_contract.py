@@ -2,9 +2,11 @@
 
 import io
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import pytest
@@ -190,6 +192,44 @@ async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) ->
     store = LocalStorage(tmp_path / "file", secret=SECRET, worker_url="http://control:1")
     with pytest.raises(StorageUnavailable):
         await store.ping()
+
+
+class FullDisk(LocalStorage):
+    """A folder on a disk without room: drafts are made, and every byte to them fails as it does there."""
+
+    def _open_draft(self) -> tuple[Path, BinaryIO]:
+        draft, file = super()._open_draft()
+        file.close()
+        return draft, open("/dev/full", "wb")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+@pytest.mark.parametrize("size", [4, 3_000_000])
+async def test_a_full_disk_is_unavailable_and_keeps_no_drafts(tmp_path: Path, size: int) -> None:
+    store = FullDisk(tmp_path / "objects", secret=SECRET, worker_url="http://control:1")
+    (tmp_path / "source").write_bytes(b"x" * size)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x" * size
+
+    for writing in (
+        store.put_bytes("a", b"x" * size),
+        store.put_file("a", tmp_path / "source"),
+        store.receive("a", pieces(), max_bytes=size),
+        store.ping(),
+    ):
+        with pytest.raises(StorageUnavailable, match="No space left"):
+            await writing
+    assert list((tmp_path / "objects" / INCOMING).iterdir()) == []
+    assert [info async for info in store.list_objects("")] == []
+
+
+async def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path / "objects", secret=SECRET, worker_url="http://control:1")
+    await store.put_bytes("a", b"x")
+    shutil.rmtree(tmp_path / "objects")
+    await store.put_bytes("a", b"y")
+    assert await store.get_bytes("a", limit_bytes=1) == b"y"
 
 
 async def test_workers_get_whole_urls_and_browsers_paths(tmp_path: Path) -> None:

@@ -115,6 +115,29 @@ def test_the_doctor_names_what_is_broken_and_how_to_mend_it(zoetrope: Run, valke
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("storage", ["/proc/nostorage", "s3://k:s@127.0.0.1:1/none?tls=false&region=x"])
+def test_storage_that_cannot_be_written_is_broken_with_its_remedy(zoetrope: Run, storage: str) -> None:
+    done = zoetrope("doctor", storage_url=storage)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    broken = next(at for at, line in enumerate(lines) if line.startswith("!!  storage"))
+    assert "ZOETROPE_STORAGE_URL" in lines[broken + 1]
+    assert ":s@" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_part_of_its_own_says_that_its_storage_cannot_be_written(zoetrope: Run, valkey_url: str) -> None:
+    done = zoetrope(
+        "control",
+        database_url="postgresql://127.0.0.1:1/none",
+        redis_url=valkey_url,
+        storage_url="/proc/none",
+    )
+    assert done.returncode == 1
+    assert "ZOETROPE_STORAGE_URL" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
 class FakeStudio(BaseHTTPRequestHandler):
     """Answers as `/v1/videos` does: a job that waits, denoises and completes; or what the test sets."""
 

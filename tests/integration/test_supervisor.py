@@ -241,6 +241,14 @@ def test_a_valkey_that_cannot_be_reached_is_one_line(start: Start) -> None:
     assert "ZOETROPE_REDIS_URL" in run.output.strip().splitlines()[-1]
 
 
+def test_storage_that_cannot_be_written_is_one_line_before_anything_starts(start: Start) -> None:
+    run = start(storage_url="/proc/nostorage")
+    assert run.process.wait(30) == 1
+    assert "/proc/nostorage" in run.output
+    assert "set ZOETROPE_STORAGE_URL" in run.output
+    assert len(run.output.strip().splitlines()) == 1
+
+
 def test_a_bad_setting_is_one_line(start: Start) -> None:
     run = start(device="abacus")
     assert run.process.wait(30) == 2
