@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ARRAY, BigInteger, Integer, Text, bindparam, func, text, update
+from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, Text, bindparam, func, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -43,6 +43,17 @@ _WRITE = text(
     bindparam("grant_ids", type_=ARRAY(Text)),
     bindparam("reasons", type_=ARRAY(Text)),
     bindparam("hold_id", type_=Text),
+)
+_GIVE = text(
+    """
+    INSERT INTO grants (id, account_id, source, amount, remaining, reason, external_ref, expires_at)
+    SELECT * FROM unnest(:ids, :accounts, :sources, :amounts, :amounts, :reasons, :refs, :ends)
+    ON CONFLICT (external_ref) DO NOTHING RETURNING id
+    """
+).bindparams(
+    *(bindparam(name, type_=ARRAY(Text)) for name in ("ids", "accounts", "sources", "reasons", "refs")),
+    bindparam("amounts", type_=ARRAY(Integer)),
+    bindparam("ends", type_=ARRAY(DateTime(timezone=True))),
 )
 _ENDED = text(
     """
@@ -85,7 +96,6 @@ class NewGrant:
     amount: int
     expires_at: datetime | None
     reason: str = ""
-    created_by: str | None = None
     external_ref: str | None = None
 
 
@@ -130,14 +140,21 @@ async def add_grant(
         source=source,
         amount=amount,
         expires_at=expires_at,
+    )
+    grant = Grant(
+        id=new_id(IdPrefix.GRANT),
+        account_id=account_id,
+        source=source.value,
+        amount=amount,
+        remaining=amount,
         reason=reason,
         created_by=created_by,
         external_ref=external_ref,
+        expires_at=expires_at,
     )
-    grant = _row(new)
     session.add(grant)
     await session.flush()
-    await _write(session, _issued([grant]))
+    await _write(session, _issued([(grant.id, new)]))
     return grant
 
 
@@ -146,40 +163,26 @@ async def add_grants(session: AsyncSession, grants: Sequence[NewGrant]) -> int:
 
     Those whose `external_ref` was given before are left out.
     """
-    rows = [_row(new) for new in grants]
-    if not rows:
+    if not grants:
         return 0
-    given = set(
-        (
-            await session.execute(
-                text(
-                    """
-                    INSERT INTO grants (id, account_id, source, amount, remaining, reason, external_ref, expires_at)
-                    SELECT * FROM unnest(:ids, :accounts, :sources, :amounts, :amounts, :reasons, :refs, :ends)
-                    ON CONFLICT (external_ref) DO NOTHING RETURNING id
-                    """
-                ).bindparams(
-                    *(
-                        bindparam(name, type_=ARRAY(Text))
-                        for name in ("ids", "accounts", "sources", "reasons", "refs")
-                    ),
-                    bindparam("amounts", type_=ARRAY(Integer)),
-                    bindparam("ends", type_=ARRAY(Grant.__table__.c.expires_at.type)),  # type: ignore[attr-defined]  # SQLModel's table
-                ),
-                {
-                    "ids": [row.id for row in rows],
-                    "accounts": [row.account_id for row in rows],
-                    "sources": [row.source for row in rows],
-                    "amounts": [row.amount for row in rows],
-                    "reasons": [row.reason for row in rows],
-                    "refs": [row.external_ref for row in rows],
-                    "ends": [row.expires_at for row in rows],
-                },
-            )
-        ).scalars()
-    )
-    await _write(session, _issued([row for row in rows if row.id in given]))
-    return len(given)
+    named = {new_id(IdPrefix.GRANT): new for new in grants}
+    given = (
+        await session.execute(
+            _GIVE,
+            {
+                "ids": list(named),
+                "accounts": [new.account_id for new in grants],
+                "sources": [new.source.value for new in grants],
+                "amounts": [new.amount for new in grants],
+                "reasons": [new.reason for new in grants],
+                "refs": [new.external_ref for new in grants],
+                "ends": [new.expires_at for new in grants],
+            },
+        )
+    ).scalars()
+    issued = [(grant_id, named[grant_id]) for grant_id in given]
+    await _write(session, _issued(issued))
+    return len(issued)
 
 
 async def end_hold(session: AsyncSession, job_id: str, *, charge: int, reason: str) -> bool:
@@ -313,31 +316,17 @@ def state_of(grant: Grant) -> GrantState:
     )
 
 
-def _row(new: NewGrant) -> Grant:
-    return Grant(
-        id=new_id(IdPrefix.GRANT),
-        account_id=new.account_id,
-        source=new.source.value,
-        amount=new.amount,
-        remaining=new.amount,
-        reason=new.reason,
-        created_by=new.created_by,
-        external_ref=new.external_ref,
-        expires_at=new.expires_at,
-    )
-
-
-def _issued(grants: Iterable[Grant]) -> list[Line]:
+def _issued(grants: Iterable[tuple[str, NewGrant]]) -> list[Line]:
     return [
         Line(
             transaction_id=transaction_id,
-            account_id=grant.account_id,
+            account_id=new.account_id,
             entry=entry,
-            reason=f"grant:{grant.source}",
+            reason=f"grant:{new.source}",
         )
-        for grant in grants
+        for grant_id, new in grants
         for transaction_id in [new_id(IdPrefix.LEDGER_ENTRY)]
-        for entry in credits.issue(grant.id, grant.amount, expires_at=grant.expires_at).entries
+        for entry in credits.issue(grant_id, new.amount, expires_at=new.expires_at).entries
     ]
 
 
