@@ -38,7 +38,7 @@ async def read_object(request: Request, key: str) -> Response:
     """Bytes of one object: 200, 206 for a range, 403 forged, 404 gone, 410 ended, 416 outside."""
     store, permit = _permit(request, key)
     try:
-        if not await may_be_served(studio_of(request), key):
+        if not await may_be_served(studio_of(request), key, permit.reader):
             raise ObjectNotFound(key)
         size = (await store.head(key)).size_bytes
     except ObjectNotFound:

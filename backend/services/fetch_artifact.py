@@ -6,7 +6,6 @@ from datetime import timedelta
 from PIL import Image, UnidentifiedImageError
 
 from backend.auth.principal import Principal
-from backend.db.models import Upload
 from backend.domain.artifact import ArtifactKind
 from backend.domain.errors import NotFound
 from backend.domain.generation import SHOWS_PREVIEW
@@ -14,7 +13,7 @@ from backend.domain.review import CLAIM_LEASE
 from backend.services.get_generation import load_own
 from backend.services.locate_artifact import locate_artifact
 from backend.services.review_cases import evidence_key
-from backend.storage import ObjectNotFound, ObjectTooLarge
+from backend.storage import ObjectNotFound, ObjectTooLarge, Reader
 from backend.studio import Studio
 
 URL_TTL = timedelta(minutes=10)
@@ -53,16 +52,7 @@ async def preview_frame(studio: Studio, principal: Principal, job_id: str) -> by
     return data
 
 
-async def upload_url(studio: Studio, principal: Principal, upload_id: str) -> str:
-    """A short-lived URL of an image that the asker's account uploaded. Raises `NotFound`."""
-    async with studio.db.reading() as session:
-        upload = await session.get(Upload, upload_id)
-    if upload is None or upload.account_id != principal.account_id:
-        raise NotFound(f"There is no upload {upload_id!r}.")
-    return await studio.storage.signed_get(upload.key, ttl=URL_TTL, content_type=upload.content_type)
-
-
 async def evidence_url(studio: Studio, principal: Principal, case_id: str, kind: str) -> str:
     """A short-lived URL of a case's evidence, for moderators. Raises `NotFound`, `NotAllowed`."""
     key = await evidence_key(studio, principal, case_id, kind)
-    return await studio.storage.signed_get(key, ttl=CLAIM_LEASE)
+    return await studio.storage.signed_get(key, ttl=CLAIM_LEASE, reader=Reader.MODERATOR)

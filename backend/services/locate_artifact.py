@@ -10,9 +10,11 @@ from sqlmodel import select
 
 from backend.auth.principal import Principal
 from backend.db.models import Artifact
-from backend.domain.artifact import ArtifactKind, ArtifactState
+from backend.domain.artifact import GONE, ArtifactKind, ArtifactState
 from backend.domain.errors import NotFound
 from backend.services.get_generation import load_own
+from backend.services.moderate_generation import judged_prefix
+from backend.storage import Reader
 from backend.studio import Studio
 
 _WHY_NOT = {
@@ -43,26 +45,21 @@ class LocatedArtifact:
         return f"{self.job_id}{suffix}.{ending.get(self.content_type, 'bin')}"
 
 
-RELEASED = "released"
-
-
-def released_prefix(job_id: str) -> str:
-    """The folder of what is served of a job."""
-    return f"{RELEASED}/{job_id}/"
-
-
-async def may_be_served(studio: Studio, key: str) -> bool:
+async def may_be_served(studio: Studio, key: str, reader: Reader) -> bool:
     """Whether a signed URL of this object still counts: a clip may have been deleted or taken down since it was signed.
 
-    Objects that were never released to anybody (an attempt's own, uploads) go by their signature alone.
+    A moderator also sees what is withheld or taken down. Objects that are never shown (an attempt's own, uploads) go
+    by their signature alone.
     """
-    folder, _, rest = key.partition("/")
-    if folder != RELEASED:
+    job_id = key.split("/")[1] if "/" in key else ""
+    if not key.startswith(judged_prefix(job_id)):
         return True
     async with studio.db.reading() as session:
         state = await session.scalar(
-            select(Artifact.state).where(Artifact.job_id == rest.partition("/")[0], Artifact.key == key)
+            select(Artifact.state).where(Artifact.job_id == job_id, Artifact.key == key)
         )
+    if reader is Reader.MODERATOR:
+        return state is not None and state not in GONE
     return bool(state == ArtifactState.RELEASED)
 
 

@@ -130,9 +130,10 @@ class LocalStorage:
             expires_at=ends_at,
             content_type=content_type or "",
             filename=filename or "",
+            reader=reader,
         )
         path = permit.path(self._secret)
-        return path if reader is Reader.BROWSER else self._worker_url + path
+        return self._worker_url + path if reader is Reader.WORKER else path
 
     async def signed_put(self, key: str, *, ttl: timedelta, content_type: str, max_bytes: int) -> SignedPut:
         """A URL that takes one object up to `max_bytes`, of that content type alone."""

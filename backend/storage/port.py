@@ -45,10 +45,14 @@ class StorageUnavailable(StorageError):
 
 
 class Reader(StrEnum):
-    """Who will use a signed URL: a browser on our own origin, or a worker on another host."""
+    """Who will use a signed URL: a browser on our own origin, a worker on another host, or a moderator's browser.
+
+    What a moderator may see is not what anybody else may. A store that serves its own URLs tells them apart.
+    """
 
     BROWSER = "browser"
     WORKER = "worker"
+    MODERATOR = "moderator"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,7 +231,7 @@ class S3Storage:
         wanted["ResponseContentType"] = content_type or content_type_of(key)
         if filename is not None:
             wanted["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(filename)}"
-        client = self._public_client if reader is Reader.BROWSER else self._client
+        client = self._client if reader is Reader.WORKER else self._public_client
         return str(
             await self._in_thread(
                 key,

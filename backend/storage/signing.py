@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from backend.storage.port import StorageError
+from backend.storage.port import Reader, StorageError
 
 ROUTE = "/objects"
 
@@ -29,6 +29,7 @@ class Permit:
     content_type: str = ""
     filename: str = ""
     max_bytes: int = 0
+    reader: Reader = Reader.BROWSER
 
     def path(self, secret: bytes) -> str:
         """The URL's path and query."""
@@ -39,6 +40,8 @@ class Permit:
             query["name"] = self.filename
         if self.max_bytes:
             query["max"] = str(self.max_bytes)
+        if self.reader is not Reader.BROWSER:
+            query["for"] = self.reader.value
         query["sig"] = self._signature(secret)
         return f"{ROUTE}/{quote(self.key)}?{urlencode(query)}"
 
@@ -50,6 +53,7 @@ class Permit:
             self.content_type,
             self.filename,
             str(self.max_bytes),
+            self.reader.value,
         )
         # Lengths in front, so that no two different permits spell the same message.
         message = "".join(f"{len(part)}:{part}" for part in fields)
@@ -66,6 +70,7 @@ def verify(secret: bytes, method: str, key: str, query: Mapping[str, str], *, no
             content_type=query.get("type", ""),
             filename=query.get("name", ""),
             max_bytes=int(query.get("max", "0")),
+            reader=Reader(query.get("for", Reader.BROWSER)),
         )
         presented = query["sig"].encode()
     except (KeyError, ValueError) as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func
+from sqlalchemy import func, text
 from sqlmodel import select
 
 from backend.auth.principal import Role
@@ -19,12 +19,12 @@ from backend.domain.generation import JobState
 from backend.services.cancel_generation import cancel_generation
 from backend.services.delete_generation import delete_generation
 from backend.services.get_generation import get_generation
-from backend.services.locate_artifact import RELEASED, may_be_served, released_prefix
-from backend.services.moderate_generation import moderate_generation
+from backend.services.locate_artifact import may_be_served
+from backend.services.moderate_generation import judged_prefix, moderate_generation
 from backend.services.publish_generation import publish_generation
 from backend.services.review_cases import list_cases
 from backend.services.sweep_generation import sweep_generation
-from backend.storage import StorageUnavailable
+from backend.storage import Reader, StorageUnavailable
 from backend.storage.local import LocalStorage
 from backend.studio import Studio
 from moderation.verdict import Verdict
@@ -72,7 +72,7 @@ async def _sweeps_wanted(studio: Studio, job_id: str) -> int:
 async def _stored(studio: Studio, job_id: str) -> list[str]:
     return [
         info.key
-        for prefix in (f"jobs/{job_id}/", released_prefix(job_id))
+        for prefix in (f"jobs/{job_id}/", judged_prefix(job_id))
         async for info in studio.storage.list_objects(prefix)
     ]
 
@@ -126,11 +126,39 @@ async def test_a_clip_deleted_before_its_verdict_is_charged_only_if_it_could_hav
     assert (row.state, row.charged, available, held) == (end, paid, 100 - paid, 0)
     assert await list_cases(studio, moderator) == []
     assert not any(
-        [await may_be_served(studio, key) for key in await _stored(studio, job.id) if RELEASED in key]
+        [
+            await may_be_served(studio, key, Reader.BROWSER)
+            for key in await _stored(studio, job.id)
+            if "judged" in key
+        ]
     )
     assert await _sweeps_wanted(studio, job.id) >= 2
     await sweep_generation(studio, job.id)
-    assert await _stored(studio, job.id) == []
+    kept = await _stored(studio, job.id)
+    assert all(key.startswith("judged/") for key in kept)
+    assert bool(kept) == (verdict is Verdict.BLOCK), "what was blocked is kept as evidence"
+
+
+async def test_what_is_withheld_is_served_to_a_moderator_alone_and_what_is_gone_to_nobody(
+    studio: Studio, worker: MessageWorker
+) -> None:
+    creator = await make_creator(studio)
+    job = await submit(studio, creator)
+    await worker.finish(await worker.take(job.id))
+    await moderate_generation(studio, job.id, judge(Verdict.REVIEW))
+    (key, *_rest) = [key for key in await _stored(studio, job.id) if key.startswith("judged/")]
+    readers = (Reader.BROWSER, Reader.WORKER, Reader.MODERATOR)
+    for state, served in (
+        ("withheld", [False, False, True]),
+        ("released", [True, True, True]),
+        ("taken_down", [False, False, True]),
+        ("deleted", [False, False, False]),
+        ("expired", [False, False, False]),
+    ):
+        async with studio.db.transaction() as session:
+            await session.execute(text("UPDATE artifacts SET state = :state"), {"state": state})
+        assert [await may_be_served(studio, key, reader) for reader in readers] == served
+    assert not await may_be_served(studio, f"judged/{job.id}/video-0.mp4", Reader.MODERATOR)
 
 
 async def test_a_deleted_clips_bytes_are_gone_when_the_request_is_answered(
@@ -150,12 +178,12 @@ async def test_a_store_that_is_away_keeps_no_deletion_from_being_done(
     creator = await make_creator(studio)
     job = await submit(studio, creator)
     await run_to_end(studio, worker, job.id)
-    (served, *_rest) = [key for key in await _stored(studio, job.id) if key.startswith("released/")]
-    assert await may_be_served(studio, served)
+    (served, *_rest) = [key for key in await _stored(studio, job.id) if key.startswith("judged/")]
+    assert await may_be_served(studio, served, Reader.BROWSER)
 
     full = DeletesNothing(tmp_path / "storage", secret=b"s" * 32, worker_url="http://studio")
     await delete_generation(replace(studio, storage=full), creator, job.id)
     assert await _stored(studio, job.id)
     with pytest.raises(NotFound):
         await get_generation(studio, creator, job.id)
-    assert not await may_be_served(studio, served)
+    assert not await may_be_served(studio, served, Reader.BROWSER)

@@ -90,6 +90,8 @@ async def test_what_is_no_picture_or_clip_never_opens_in_the_browser(
     [
         ("clip.mp4", "other.mp4"),
         ("expires=17", "expires=27"),
+        ("sig=", "for=moderator&sig="),
+        ("sig=", "for=anybody&sig="),
         ("sig=", "sig=0"),
         ("&sig=", "&name=x.exe&sig="),
         ("&sig=", "&type=text%2Fhtml&sig="),

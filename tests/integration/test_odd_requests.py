@@ -105,7 +105,7 @@ async def test_no_odd_form_is_a_server_error(api: Api, door: str, form: dict[str
         "/v1/videos?after={odd}", "/v1/videos?limit={odd}", "/v1/videos?order={odd}", "/v1/models/{odd}",
         "/media/{odd}/video", "/media/{odd}/preview", "/media/video_00000000000000000000000000/{odd}",
         "/evidence/{odd}/video", "/evidence/case_00000000000000000000000000/{odd}", "/objects/{odd}?expires=1&sig=x",
-        "/objects/released/{odd}/x.mp4?expires={odd}&sig={odd}&max={odd}&type={odd}&name={odd}",
+        "/objects/judged/{odd}/x.mp4?expires={odd}&sig={odd}&max={odd}&type={odd}&name={odd}",
     ],
 )  # fmt: skip
 async def test_no_odd_address_is_a_server_error(api: Api, path: str) -> None:
@@ -174,7 +174,7 @@ async def test_a_deleted_clips_signed_url_ends_with_it(api: Api) -> None:
     async with api.http(await api.key()) as http:
         video = (await http.post("/v1/videos", json={"prompt": PROMPT})).json()["id"]
         await api.complete(video)
-        key = f"released/{video}/video-1.mp4"
+        key = f"judged/{video}/video-1.mp4"
         await api.studio.storage.put_bytes(key, b"clip")
         await api.sql(
             "UPDATE artifacts SET key = :key WHERE job_id = :id AND kind = 'video'", key=key, id=video
