@@ -126,14 +126,18 @@ async def due_orders(studio: Studio, *, limit: int = 200) -> list[Order]:
     found = []
     unbuildable = []
     async with studio.db.transaction() as session:
-        rows = await session.exec(
-            select(Attempt, Job)
-            .join(Job, col(Job.id) == col(Attempt.job_id))
-            .where(col(Attempt.state).in_([*LIVE]), or_(unseen, ageing))
-            .order_by(sent_at)
-            .limit(limit)
-        )
-        for attempt, job in rows.all():
+        rows = (
+            await session.exec(
+                select(Attempt, Job)
+                .join(Job, col(Job.id) == col(Attempt.job_id))
+                .where(col(Attempt.state).in_([*LIVE]), or_(unseen, ageing))
+                .order_by(sent_at)
+                .limit(limit)
+            )
+        ).all()
+        if not rows:
+            return []
+        for attempt, job in rows:
             try:
                 spec = spec_of(job)
                 found.append((job, attempt, spec, await load_uploads(session, spec)))
