@@ -31,18 +31,18 @@ async def get_account(studio: Studio, principal: Principal) -> AccountView:
         user = await session.get(User, principal.user_id)
         if user is None:
             raise NotSignedIn
-        due = await ledger.renewal_due(session, principal.account_id)
-    if due:
+        found = await ledger.standing(session, principal.account_id)
+    if found.due:
         await renew_credits(studio, principal.account_id)
-    async with studio.db.reading() as session:
-        available, held = await ledger.balance(session, principal.account_id)
+        async with studio.db.reading() as session:
+            found = await ledger.standing(session, principal.account_id)
     return AccountView(
         account_id=principal.account_id,
         email=user.email,
         tier=principal.tier,
         role=principal.role.value,
-        available=available,
-        held=held,
+        available=found.available,
+        held=found.held,
         has_password=user.password_hash is not None,
         may_moderate=principal.may_moderate,
         may_administer=principal.may_administer,

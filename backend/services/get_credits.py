@@ -78,13 +78,13 @@ class CreditsView:
 async def get_credits(studio: Studio, principal: Principal) -> CreditsView:
     """The credits of the asker's account, with this month's."""
     async with studio.db.reading() as session:
-        due = await ledger.renewal_due(session, principal.account_id)
+        due = (await ledger.standing(session, principal.account_id)).due
     if due:
         await renew_credits(studio, principal.account_id)
     async with studio.db.reading() as session:
         account = await session.get_one(Account, principal.account_id)
         tier = (await load_tiers(session))[account.tier]
-        available, held, owed = await ledger.balance_with_debt(session, principal.account_id)
+        found = await ledger.standing(session, principal.account_id)
         now = await ledger.now_of(session)
         grants = (
             await session.exec(
@@ -101,9 +101,9 @@ async def get_credits(studio: Studio, principal: Principal) -> CreditsView:
     catalogue = studio.billing.offers()
     query = urlencode({"client_reference_id": principal.account_id, "prefilled_email": principal.email})
     return CreditsView(
-        available=available,
-        held=held,
-        owed=owed,
+        available=found.available,
+        held=found.held,
+        owed=found.owed,
         grants=tuple(
             GrantView(
                 source=GrantSource(grant.source),

@@ -105,7 +105,8 @@ async def person(studio: Studio) -> str:
 async def credits_of(studio: Studio, account_id: str) -> tuple[int, int, int]:
     """(available, held, owed)"""
     async with studio.db.reading() as session:
-        return await ledger.balance_with_debt(session, account_id)
+        found = await ledger.standing(session, account_id)
+    return found.available, found.held, found.owed
 
 
 async def tier_of(studio: Studio, account_id: str) -> str:

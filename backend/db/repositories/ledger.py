@@ -67,24 +67,27 @@ _ENDED = text(
 _EXPIRE = text(
     "UPDATE grants SET remaining = 0, expired = expired + remaining WHERE id = ANY(:ids)"
 ).bindparams(bindparam("ids", type_=ARRAY(Text)))
-_BALANCE = text(
+_STANDING = text(
     """
-    SELECT coalesce(sum(remaining) FILTER (WHERE expires_at IS NULL OR expires_at > now()), 0),
-           (SELECT coalesce(sum(amount), 0) FROM holds WHERE account_id = :account_id AND state = 'open'),
-           (SELECT coalesce(sum(owed), 0) FROM grants WHERE account_id = :account_id AND owed > 0)
-    FROM grants WHERE account_id = :account_id AND remaining > 0
+    SELECT coalesce(sum(g.remaining) FILTER (WHERE g.expires_at IS NULL OR g.expires_at > now()), 0) AS available,
+           (SELECT coalesce(sum(amount), 0) FROM holds WHERE account_id = a.id AND state = 'open') AS held,
+           (SELECT coalesce(sum(owed), 0) FROM grants WHERE account_id = a.id AND owed > 0) AS owed,
+           a.credited_month < to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')
+             OR coalesce(bool_or(g.expires_at <= now()), false) AS due
+    FROM accounts a LEFT JOIN grants g ON g.account_id = a.id AND g.remaining > 0
+    WHERE a.id = :account_id GROUP BY a.id
     """
 )
 
 
-_DUE = text(
-    """
-    SELECT a.credited_month < to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')
-           OR EXISTS (SELECT 1 FROM grants g
-                      WHERE g.account_id = a.id AND g.remaining > 0 AND g.expires_at <= now())
-    FROM accounts a WHERE a.id = :account_id
-    """
-)
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """An account's credits now. `due`: it has a month to settle, or an ended grant to write off."""
+
+    available: int
+    held: int
+    owed: int
+    due: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,21 +288,18 @@ async def apply(
     )
 
 
-async def renewal_due(session: AsyncSession, account_id: str) -> bool:
-    """Whether an account has a month to settle or an ended grant to write off."""
-    return bool((await session.execute(_DUE, {"account_id": account_id})).scalar_one_or_none())
+async def standing(session: AsyncSession, account_id: str) -> Standing:
+    """What an account has, now; nothing for one that is not there."""
+    row = (await session.execute(_STANDING, {"account_id": account_id})).one_or_none()
+    if row is None:
+        return Standing(available=0, held=0, owed=0, due=False)
+    return Standing(available=int(row.available), held=int(row.held), owed=int(row.owed), due=bool(row.due))
 
 
 async def balance(session: AsyncSession, account_id: str) -> tuple[int, int]:
     """(available, held) credits of an account, now."""
-    available, held, _owed = await balance_with_debt(session, account_id)
-    return available, held
-
-
-async def balance_with_debt(session: AsyncSession, account_id: str) -> tuple[int, int, int]:
-    """(available, held, owed) credits of an account, now."""
-    row = (await session.execute(_BALANCE, {"account_id": account_id})).one()
-    return int(row[0]), int(row[1]), int(row[2])
+    found = await standing(session, account_id)
+    return found.available, found.held
 
 
 def state_of(grant: Grant) -> GrantState:
