@@ -278,7 +278,8 @@ class _Rendering:
 
 
 def _load_pipeline(recipe: Recipe, source: str | None, where: dict[str, Any]) -> Any:
-    pipeline_class = getattr(diffusers, recipe.pipeline_class)
+    spelled = recipe.pipeline_class
+    pipeline_class = named_class(spelled) if ":" in spelled else getattr(diffusers, spelled)
     own = {
         name: named_class(spelled).from_pretrained(source, subfolder=name, **where)
         for name, spelled in recipe.component_classes.items()

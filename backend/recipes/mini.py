@@ -7,13 +7,13 @@ from backend.recipes.recipe import Capability, Cost, Length, Preview, Range, Rec
 
 MINI = Recipe(
     name="mini",
-    revision="1",
+    revision="2",
     family="mini",
     title="Mini",
     summary="The embedded model. Coloured shapes that move, in seconds, on any machine.",
     licence="MIT",
     weights=Weights(folder="gpu_worker:mini/weights/video"),
-    pipeline_class="LTXConditionPipeline",
+    pipeline_class="gpu_worker.mini.pipeline:MiniVideoPipeline",
     component_classes=MappingProxyType(
         {
             "transformer": "gpu_worker.mini.transformer:MiniVideoTransformer3DModel",

@@ -4,6 +4,7 @@ Pure data and the standard library. The trainer, the gate, the tokenizer, the do
 read this module, so that a word the UI promises is a word the model was trained on.
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -180,6 +181,9 @@ GROWING_RADII: Final = ((6.0, 11.0), (17.0, 25.0))
 MIN_TRAVEL: Final = 20.0
 """A moving shape goes at least this far in one clip, in canvas units; most go further."""
 
+_THING_NAMES: Final = tuple(thing.name for thing in THINGS)
+_COLOUR_NAMES: Final = tuple(colour.name for colour in COLOURS)
+_GROUNDS: Final = tuple(colour.background_piece for colour in COLOURS)
 _BACKDROP: Final = "(?:background|backdrop|canvas|wall|screen|field|sky|floor|ground)"
 _COLOUR_WORDS: Final = "|".join(word for colour in COLOURS for word in colour.words)
 _THING_WORDS: Final = "|".join(word for thing in THINGS for word in thing.words)
@@ -286,6 +290,38 @@ def read_prompt(prompt: str) -> PromptReading:
         known_words=known,
         unknown_words=unknown,
     )
+
+
+def completed(prompt: str, seed: int, *, from_picture: bool = False) -> str:
+    """`prompt` as the mini model is to read it: one thing, and what the prompt leaves open chosen by the seed.
+
+    Left to itself the model draws anything it knows: "a bird" was a glyph in 18 of 40 clips. What is chosen here is
+    always a plain shape, so that a glyph takes a word of its own. `from_picture`: a given picture says what the prompt
+    leaves open, and nothing is chosen.
+    """
+    pieces = read_pieces(prompt)
+    groups = (_THING_NAMES, _COLOUR_NAMES, _GROUNDS, tuple(motion.piece for motion in MOTIONS))
+    if len(pieces) <= 5 and all(sum(piece in group for piece in pieces) == 1 for group in groups):
+        return prompt
+    asked = read_prompt(prompt)
+    shape, colour, background, motion = asked.shape, asked.colour, asked.background, asked.motion
+    if not from_picture:
+        shape = shape or _chosen(seed, "shape", tuple(thing.name for thing in SHAPES))
+        colour = colour or _chosen(seed, "colour", _COLOUR_NAMES, other_than=background)
+        background = background or _chosen(seed, "background", _COLOUR_NAMES, other_than=colour)
+        motion = motion or _chosen(seed, "motion", tuple(m.name for m in MOTIONS if m.name != "still"))
+    words = {thing.name: thing.words[0] for thing in THINGS}
+    phrases = {motion.name: motion.phrases[0] for motion in MOTIONS}
+    subject = " ".join(word for word in (asked.size, colour, words[shape] if shape else None) if word)
+    action, ground = phrases[motion] if motion else "", f"{background} background" if background else ""
+    return ", ".join(part for part in (subject, action, ground) if part)
+
+
+def _chosen(seed: int, what: str, names: tuple[str, ...], other_than: str | None = None) -> str:
+    """One of `names`, the same on every machine; hardly ever another one because of what the prompt names."""
+    drawn = hashlib.sha256(f"{seed} {what}".encode()).digest()
+    first = int.from_bytes(drawn[:8], "big") % len(names)
+    return names[first] if names[first] != other_than else names[(first + 1) % len(names)]
 
 
 def _vocabulary() -> frozenset[str]:
@@ -403,6 +439,6 @@ def describe() -> str:
     return (
         f"The mini model knows one small world: a shape ({shapes}) in one colour over a background in another "
         f"({colours}), {motions}. It may be small or large. Example: \u201c{EXAMPLE_PROMPTS[0]}\u201d. "
-        "An image can be its first frame. Words it does not know are ignored; for anything else, "
-        "connect a larger model."
+        "What a prompt leaves open is chosen by its seed, and words it does not know are ignored. "
+        "An image can be its first frame. For anything else, connect a larger model."
     )

@@ -83,7 +83,8 @@ class Cost:
 class Recipe:
     """One model preset. `revision` changes whenever the same spec would give other pixels or another price.
 
-    `call` holds further arguments of the pipeline. With `timestep_shift` it gets explicit, shifted timesteps.
+    `pipeline_class` is one of diffusers' by name, or `module:Class`. `call` holds further arguments of the pipeline.
+    With `timestep_shift` it gets explicit, shifted timesteps.
     `memory_switches` are thrown for a job that ran out of memory where no larger worker lives.
     """
 

@@ -21,9 +21,8 @@ from backend.recipes.mini_world import (
     SIZES,
     THINGS,
 )
-from gpu_worker.mini.shapes import KINDS, draw_masks, stable_forms
+from gpu_worker.mini.shapes import FORMS, KINDS, draw_masks, stable_forms
 
-FORMS: Final = 4
 TABLE_SIZE: Final = 160
 TABLE_REACH: Final = 1.7
 """A table covers this many radii on either side of the centre."""

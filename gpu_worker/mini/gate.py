@@ -27,9 +27,9 @@ from backend.recipes.mini_world import (
     THINGS,
     varied_caption,
 )
-from gpu_worker.mini.clips import FORMS, MaskDrawer, paint, sample_specs
+from gpu_worker.mini.clips import MaskDrawer, paint, sample_specs
 from gpu_worker.mini.pipeline import SHIPPED_WEIGHTS, call_arguments, load_pipeline
-from gpu_worker.mini.shapes import KINDS
+from gpu_worker.mini.shapes import FORMS, KINDS
 from gpu_worker.mini.training_data import is_held_out
 
 READING_PX: Final = 72

@@ -6,9 +6,9 @@ import time
 import torch
 from torch import Tensor
 
-from gpu_worker.mini.clips import FORMS, TABLE_REACH, MaskDrawer
+from gpu_worker.mini.clips import TABLE_REACH, MaskDrawer
 from gpu_worker.mini.codec import CANVAS, COARSE_PX, OUTLINE_PX, REACH, MiniVideoCodec, measure
-from gpu_worker.mini.shapes import KINDS
+from gpu_worker.mini.shapes import FORMS, KINDS
 
 log = logging.getLogger("zoetrope.train_mini")
 

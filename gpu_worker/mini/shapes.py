@@ -15,9 +15,13 @@ CANVAS_UNITS: Final = 64.0
 FORM_SIZE: Final = 32
 """Numbers in [0, 1) that describe the form of one drawing; a shape has one form only and reads none."""
 KINDS: Final = ("circle", "square", "triangle", "star", "skull", "pistol", "knife", "blood")
+PLAIN_SHAPES: Final = 4
+"""The first kinds, which nobody minds."""
+FORMS: Final = 4
+"""Forms of each glyph in the video world."""
 
 
-def stable_forms(count: int = 4) -> Tensor:
+def stable_forms(count: int = FORMS) -> Tensor:
     """The `count` forms that glyphs have in the video world, (count, FORM_SIZE); the same on every machine."""
     index = torch.arange(1, count * FORM_SIZE + 1, dtype=torch.float64)
     return (index * 0.6180339887498949 % 1.0 * 7.31 % 1.0).to(torch.float32).reshape(count, FORM_SIZE)

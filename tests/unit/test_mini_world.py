@@ -1,16 +1,20 @@
 """How prompts are read, and that drawings are what their words say."""
 
+import random
+
 import pytest
 
 from backend.recipes.mini_world import (
     COLOURS,
     DISALLOWED_EXAMPLE_PROMPTS,
     EXAMPLE_PROMPTS,
+    GLYPHS,
     MOTIONS,
     PIECES,
     SIZES,
     THINGS,
     caption,
+    completed,
     describe,
     read_pieces,
     read_prompt,
@@ -79,3 +83,82 @@ def test_pieces_are_unique_and_the_description_names_every_colour() -> None:
     assert len(set(PIECES)) == len(PIECES)
     assert all(colour.name in describe() for colour in COLOURS)
     assert caption(shape="star", colour="orange") == "an orange star"
+
+
+THINGS_ELSEWHERE = (
+    "bird",
+    "cat",
+    "dog",
+    "ocean",
+    "piano",
+    "tree",
+    "mountain",
+    "river",
+    "car",
+    "forest",
+    "robot",
+    "kite",
+)
+WORDS_ABOUT_THEM = (
+    "hello",
+    "dancing",
+    "sleeping",
+    "old",
+    "cinematic",
+    "portrait",
+    "moonlit",
+    "neon",
+    "drone",
+    "4k",
+    "macro",
+)
+
+
+def prompts_outside_the_world(count: int) -> list[str]:
+    rng = random.Random(7)
+    words = (*THINGS_ELSEWHERE, *WORDS_ABOUT_THEM, "a", "the", "of", "in", "with", "over")
+    return [" ".join(rng.choices(words, k=rng.randint(1, 9))) for _ in range(count)]
+
+
+def test_no_prompt_from_outside_the_world_is_read_as_a_glyph() -> None:
+    glyphs = {glyph.name for glyph in GLYPHS}
+    for prompt in ("a bird", "a cat playing piano", "hello", "ocean", "", *prompts_outside_the_world(200)):
+        for seed in (0, 2, 11, 4_000_000_000):
+            pieces = read_pieces(completed(prompt, seed))
+            assert not glyphs & set(pieces), (prompt, seed)
+            reading = read_prompt(completed(prompt, seed))
+            assert None not in (reading.shape, reading.colour, reading.background, reading.motion)
+            assert reading.colour != reading.background
+
+
+def test_what_is_left_open_differs_from_seed_to_seed_and_not_from_call_to_call() -> None:
+    chosen = [completed("a bird", seed) for seed in range(60)]
+    assert chosen == [completed("a bird", seed) for seed in range(60)]
+    readings = [read_prompt(prompt) for prompt in chosen]
+    assert len({reading.shape for reading in readings}) == 4
+    assert len({reading.colour for reading in readings}) == 8
+    assert len({reading.background for reading in readings}) == 8
+    assert {reading.motion for reading in readings} == {m.name for m in MOTIONS} - {"still"}
+
+
+def test_what_a_prompt_names_stays_as_it_is() -> None:
+    for seed in range(20):
+        reading = read_prompt(completed("a small blue bird sinking into a green sea with a skull", seed))
+        assert (reading.shape, reading.colour, reading.size) == ("skull", "blue", "small")
+        assert reading.motion == "down"
+    whole = "White circle moving from left to right, blue background"
+    assert completed(whole, 3) == whole
+
+
+def test_of_two_things_the_first_is_drawn() -> None:
+    reading = read_pieces(completed("a red circle and a blue square falling on white", 1))
+    assert reading == ("red", "circle", "godown", "bgwhite")
+
+
+def test_a_picture_says_what_the_prompt_leaves_open() -> None:
+    assert completed("a bird", 5, from_picture=True) == ""
+    assert read_pieces(completed("my cat rising", 5, from_picture=True)) == ("goup",)
+
+
+def test_the_description_says_that_the_seed_chooses_what_is_left_open() -> None:
+    assert "chosen by its seed" in describe()
