@@ -1,7 +1,5 @@
 """The control worker: stands by to lead, relays the outbox, and takes the steps that need no GPU and no model."""
 
-import asyncio
-
 from backend.contracts.arq_queue import open_queues, serve_queue
 from backend.db.listen import OutboxBell
 from backend.domain.events import Consumer
@@ -16,13 +14,14 @@ from jobs.control_steps import CONTROL_STEPS
 from jobs.dispatch import Dispatcher
 from jobs.expire import expire
 from jobs.hearing import Hearing
-from jobs.leader import lead
+from jobs.leader import lead, run_together
 from jobs.process import Work, run_process
 from jobs.queues import CONTROL_QUEUE
 from jobs.reap import reap
 from jobs.reconcile import reconcile
 from jobs.relay_outbox import relay_outbox
 from jobs.take_step import step_function
+from jobs.watch_tiers import watch_tiers
 
 STEPS_AT_ONCE = 20
 
@@ -52,14 +51,18 @@ async def lead_term(studio: Studio, term: Term, redis_url: str) -> None:
         async with OutboxBell(studio.db.url, frozenset({Consumer.DISPATCH})) as bell:
             dispatcher = Dispatcher(studio, term, queues, bell)
             collector = Collector(studio, uplinks, hearing, dispatcher.saw)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(dispatcher.run())
-                group.create_task(collector.run())
-                group.create_task(answer_questions(questions, dispatcher))
-                group.create_task(reap(studio, hearing))
-                group.create_task(reconcile(studio))
-                group.create_task(expire(studio))
-                group.create_task(check_ledger_nightly(studio))
+            await run_together(
+                {
+                    "dispatch": dispatcher.run(),
+                    "collect": collector.run(),
+                    "answer": answer_questions(questions, dispatcher),
+                    "reap": reap(studio, hearing),
+                    "reconcile": reconcile(studio),
+                    "expire": expire(studio),
+                    "check_ledger": check_ledger_nightly(studio),
+                    "tiers": watch_tiers(studio),
+                }
+            )
     finally:
         for client in (uplinks, questions, queues):
             await client.aclose()

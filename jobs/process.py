@@ -17,7 +17,10 @@ from backend.studio import Studio, open_studio
 log = get_logger(__name__)
 
 END_S = 7.0
-"""The supervisor kills a part that takes a second longer."""
+"""The supervisor kills a part that takes a second longer, `LAST_S` and closing connections included."""
+
+LAST_S = 0.5
+"""For what ended work left behind."""
 
 Work = Sequence[Coroutine[Any, Any, None]]
 
@@ -51,6 +54,11 @@ async def _until_signalled(part: str, studio: Studio, work: Callable[[], Work]) 
     for error in failed:
         log.error("process.failed", part=part, error=repr(error))
     await studio.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if not await end_tasks(*left, within_s=LAST_S):
+        # `asyncio.run` would wait for them for ever, and what they do would go on.
+        log.critical("process.stuck", part=part, tasks=sorted(task.get_name() for task in left))
+        leave(1)
     return 1 if failed else 0
 
 

@@ -31,7 +31,7 @@ class OutboxBell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            await end_tasks(self._task, within_s=10)
+            await end_tasks(self._task, within_s=2)
 
     def ring(self) -> None:
         """Ring from inside this process."""

@@ -26,7 +26,7 @@ from backend.services.get_generation import get_generation
 from backend.studio import Studio
 from backend.wakeups import Wakeups, connect
 from jobs.control import lead_term
-from jobs.leader import lead
+from jobs.leader import LeaderStuck, lead, run_together
 from jobs.queues import CONTROL_QUEUE
 from jobs.reconcile import reconcile_once
 from jobs.relay_outbox import relay_once
@@ -172,6 +172,74 @@ async def test_a_cancelled_job_is_stopped_before_its_next_heartbeat_and_frees_it
         await until("the second order", lambda: given(second.id))
     finally:
         assert await end_tasks(leading, within_s=15)
+
+
+async def test_when_one_part_of_the_leaders_work_ends_all_end_and_its_error_is_told() -> None:
+    ended = asyncio.Event()
+
+    async def others() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("a part")
+
+    async with asyncio.timeout(15):
+        with pytest.raises(LookupError, match="a part"):
+            await run_together({"others": others(), "fails": fails()})
+    assert ended.is_set()
+
+
+async def test_a_part_that_swallows_cancellations_is_ended_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.ending.AGAIN_S", 0.05)
+    begun = asyncio.Event()
+    swallowed = 0
+
+    async def swallows() -> None:
+        nonlocal swallowed
+        begun.set()
+        while swallowed < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+
+    async def quiet() -> None:
+        await asyncio.Event().wait()
+
+    together = asyncio.create_task(run_together({"swallows": swallows(), "quiet": quiet()}))
+    await begun.wait()
+    assert await end_tasks(together, within_s=15)
+    assert (swallowed, together.cancelled()) == (3, True)
+
+
+async def test_a_part_that_lives_on_is_named_so_that_its_process_can_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.ending.AGAIN_S", 0.02)
+    monkeypatch.setattr("jobs.leader.PARTS_STOP_S", 0.1)
+    over = asyncio.Event()
+
+    async def deaf() -> None:
+        while not over.is_set():
+            try:
+                await over.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async def ends() -> None:
+        return None
+
+    try:
+        with pytest.raises(LeaderStuck, match=r"^deaf$"):
+            await run_together({"deaf": deaf(), "ends": ends()})
+    finally:
+        over.set()
 
 
 async def test_places_are_answered_while_someone_leads(studio: Studio, valkey_url: str) -> None:

@@ -60,3 +60,34 @@ async def test_what_never_ends_is_said_to_live_on() -> None:
     assert not await end_tasks(task, within_s=0.05)
     over.set()
     await task
+
+
+async def test_whoever_ends_tasks_and_is_ended_too_ends_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.ending.AGAIN_S", 0.05)
+    asked = 0
+    stubborn_begun = asyncio.Event()
+
+    async def stubborn() -> None:
+        nonlocal asked
+        stubborn_begun.set()
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                asked += 1
+                if asked == 4:
+                    raise
+
+    task = asyncio.create_task(stubborn())
+    await stubborn_begun.wait()
+    ending = asyncio.create_task(end_tasks(task, within_s=10))
+    await asyncio.sleep(0)
+    ending.cancel()
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await ending
+        assert task.done()
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
