@@ -15,6 +15,8 @@ from backend.services.expire_artifacts import expire_artifacts
 from backend.services.note_network import forget_networks
 from backend.services.renew_credits import BATCH, renew_month
 from backend.services.sweep_ended_jobs import sweep_ended_jobs
+from backend.services.sweep_uploads import sweep_uploads
+from backend.storage import StorageError
 from backend.studio import Studio
 
 log = get_logger(__name__)
@@ -46,7 +48,7 @@ async def expire(studio: Studio) -> None:
         done = True
         try:
             done = await expire_once(studio)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, StorageError, OSError) as error:
             log.warning("expire.waits", error=type(error).__name__)
         await asyncio.sleep(EVERY_S if done else AGAIN_S)
 
@@ -55,6 +57,7 @@ async def expire_once(studio: Studio) -> bool:
     """One round over everything that ends by time. False: there is more to end, to sweep or to give."""
     more = await expire_artifacts(studio)
     more = await sweep_ended_jobs(studio) or more
+    more = await sweep_uploads(studio) or more
     async with studio.db.transaction() as session:
         await outbox.sweep(session, older_than=OUTBOX_KEPT)
         for statement in (_OLD_KEYS, _OLD_SESSIONS, _OLD_LINKS):

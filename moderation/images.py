@@ -1,14 +1,18 @@
 """Uploaded images: checked, decoded in a process with limits, turned upright, stripped, and written anew.
 
-What comes back was drawn by our own encoder from pixels alone: no metadata, no trailing bytes, no polyglots.
+What comes back was drawn by our own encoder from pixels alone: no metadata, no trailing bytes, no polyglots. It keeps
+its format: a photograph of 5 MB as JPEG has 13 MB as PNG.
 """
 
 import base64
 import io
 import json
+import math
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -21,8 +25,12 @@ MAX_SIDE_PX: Final = 12_000
 MIN_SIDE_PX: Final = 16
 KEPT_SIDE_PX: Final = 2048
 """Models are conditioned on less; what is larger is made smaller."""
+MAX_ASPECT: Final = 8
+"""The longer side to the shorter one: 16 x 12000 pixels would be kept as 3 x 2048, and shown as nothing."""
+QUALITY: Final = 92
 MEMORY_LIMIT_BYTES: Final = 1024 * 2**20
 CPU_LIMIT_S: Final = 10
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 TIMEOUT_S: Final = 20.0
 
 
@@ -43,6 +51,7 @@ class ImageProblem(StrEnum):
     WRONG_TYPE = "image_type_mismatch"
     TOO_MANY_PIXELS = "image_too_many_pixels"
     TOO_SMALL = "image_too_small"
+    TOO_LONG = "image_too_long"
     BROKEN = "image_broken"
     TOO_COSTLY = "image_too_costly"
 
@@ -58,13 +67,13 @@ class ImageRefused(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class CleanImage:
-    """An image made anew from its pixels: lossless WebP or PNG bytes without metadata."""
+    """An image made anew from its pixels, without metadata, in the format that it came in."""
 
     data: bytes
     media_type: str
     width_px: int
     height_px: int
-    source_format: ImageFormat
+    format: ImageFormat
 
 
 def sniff(data: bytes) -> ImageFormat | None:
@@ -89,7 +98,8 @@ def clean_image(
 ) -> CleanImage:
     """Check and re-encode an upload. Takes up to `timeout_s`; call it in a thread.
 
-    `declared_type` is the media type the client gave; where it names another format the file is refused.
+    `declared_type` is the media type the client gave. The bytes decide what it is; a type that names something else
+    is refused, for somebody is mistaken. None, an empty one and application/octet-stream say nothing.
     Decoding runs in a process of its own with limits on memory and CPU time. Raises ImageRefused.
     """
     if not data:
@@ -97,12 +107,7 @@ def clean_image(
             ImageProblem.EMPTY, "The file is empty: choose a PNG, JPEG or WebP image.", field=field
         )
     if len(data) > max_bytes:
-        raise ImageRefused(
-            ImageProblem.TOO_LARGE,
-            f"The file has {len(data) / 2**20:.1f} MB and {max_bytes / 2**20:.0f} MB is the limit: "
-            "save it smaller or as JPEG.",
-            field=field,
-        )
+        raise ImageRefused(ImageProblem.TOO_LARGE, too_large(len(data), max_bytes=max_bytes), field=field)
     found = sniff(data)
     if found is None:
         raise ImageRefused(
@@ -111,10 +116,10 @@ def clean_image(
             field=field,
         )
     declared = (declared_type or "").split(";")[0].strip().lower().replace("image/jpg", "image/jpeg")
-    if declared.startswith("image/") and declared != f"image/{found}":
+    if declared not in ("", "application/octet-stream", f"image/{found}"):
         raise ImageRefused(
             ImageProblem.WRONG_TYPE,
-            f"The file says {declared} but holds a {found} image: give it its right type and name.",
+            f"The file says {declared[:100]} but holds a {found} image: give it its right type and name.",
             field=field,
         )
     answer = _in_limited_process(data, found, max_pixels, timeout_s, field)
@@ -122,11 +127,17 @@ def clean_image(
         raise ImageRefused(ImageProblem(answer["problem"]), answer["message"], field=field)
     return CleanImage(
         data=base64.b64decode(answer["data"]),
-        media_type="image/png",
+        media_type=f"image/{found}",
         width_px=int(answer["width_px"]),
         height_px=int(answer["height_px"]),
-        source_format=found,
+        format=found,
     )
+
+
+def too_large(size_bytes: int, *, max_bytes: int = MAX_BYTES) -> str:
+    """What is said of a file past the limit; its size is rounded up, so that it never reads as the limit itself."""
+    size_mb = math.ceil(size_bytes / 2**20 * 10) / 10
+    return f"The file has {size_mb:.1f} MB and {max_bytes / 2**20:.0f} MB is the limit: save it smaller or as JPEG."
 
 
 def decode_and_strip(data: bytes, expected: ImageFormat, max_pixels: int) -> Image.Image:
@@ -149,16 +160,34 @@ def decode_and_strip(data: bytes, expected: ImageFormat, max_pixels: int) -> Ima
                     f"The image has {width} x {height} pixels: each side needs at least {MIN_SIDE_PX}.",
                     field="image",
                 )
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise ImageRefused(
+                    ImageProblem.TOO_LONG,
+                    f"The image has {width} x {height} pixels: the longer side may be {MAX_ASPECT} times the shorter "
+                    "one. Crop it.",
+                    field="image",
+                )
             if getattr(image, "n_frames", 1) > 1:
                 image.seek(0)
             image.load()
+            if expected is ImageFormat.PNG and not _has_every_row(data):
+                raise EOFError
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
                 layered = upright.convert("RGBA")
                 ground = Image.new("RGBA", layered.size, (255, 255, 255, 255))
                 return Image.alpha_composite(ground, layered).convert("RGB")
             return upright.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        KeyError,
+        zlib.error,
+        struct.error,
+    ) as error:
         if isinstance(error, ImageRefused):
             raise
         raise ImageRefused(
@@ -166,6 +195,30 @@ def decode_and_strip(data: bytes, expected: ImageFormat, max_pixels: int) -> Ima
             "The image can't be decoded: it is broken or cut off. Save it again and retry.",
             field="image",
         ) from error
+
+
+def _has_every_row(png: bytes) -> bool:
+    """Whether a PNG's data are as long as its header says: Pillow shows the rows that are missing as black."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", png[16:29])
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    # Each pass of an interlaced image is one of its own: where it begins, and how far apart its pixels are.
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    expected = 0
+    for x, y, step_x, step_y in passes:
+        columns, rows = -(-(width - x) // step_x), -(-(height - y) // step_y)
+        if columns > 0 and rows > 0:
+            expected += rows * (1 + (columns * bits + 7) // 8)
+    inflating = zlib.decompressobj()
+    at, found = 8, 0
+    while at + 8 <= len(png) and found < expected:
+        size, kind = struct.unpack(">I4s", png[at : at + 8])
+        if kind == b"IDAT":
+            rest = png[at + 8 : at + 8 + size]
+            while rest and found < expected:
+                found += len(inflating.decompress(rest, 2**20))
+                rest = inflating.unconsumed_tail
+        at += 12 + size
+    return found >= expected
 
 
 def _in_limited_process(
@@ -215,7 +268,13 @@ def child_main() -> None:
         image = decode_and_strip(data, ImageFormat(sys.argv[2]), int(sys.argv[3]))
         image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.LANCZOS)
         out = io.BytesIO()
-        image.save(out, "PNG", compress_level=3)
+        match ImageFormat(sys.argv[2]):
+            case ImageFormat.PNG:
+                image.save(out, "PNG", compress_level=3)
+            case ImageFormat.JPEG:
+                image.save(out, "JPEG", quality=QUALITY, subsampling=0)
+            case ImageFormat.WEBP:
+                image.save(out, "WEBP", quality=QUALITY, lossless=data[12:16] == b"VP8L")
         answer = {
             "data": base64.b64encode(out.getvalue()).decode(),
             "width_px": str(image.width),

@@ -10,11 +10,11 @@ from starlette.datastructures import UploadFile
 from backend.api.parse_bodies import Fields
 from backend.auth.principal import Principal
 from backend.domain.clean_text import shown
-from backend.domain.errors import InvalidField
+from backend.domain.errors import InvalidField, TooLarge
 from backend.ids import IdPrefix, is_id
 from backend.services.accept_upload import accept_upload
 from backend.studio import Studio
-from moderation.images import MAX_BYTES
+from moderation.images import MAX_BYTES, too_large
 
 NAME = "input_reference"
 FIELDS = frozenset({NAME, f"{NAME}[image_url]", f"{NAME}[file_id]"})
@@ -29,7 +29,7 @@ async def upload_of(studio: Studio, principal: Principal, fields: Fields) -> str
     """The upload's id, stored first if need be; None without an image. Raises `InvalidField`, `TooLarge`."""
     if NAME in fields.files:
         file = fields.files[NAME]
-        data = await read_file(file)
+        data = await read_file(file, param=NAME)
         view = await accept_upload(studio, principal, data, declared_type=_type(file), param=NAME)
         return view.id
     if (file_id := fields.text(f"{NAME}[file_id]")) is not None:
@@ -43,8 +43,10 @@ async def upload_of(studio: Studio, principal: Principal, fields: Fields) -> str
     return (await accept_upload(studio, principal, data, declared_type=declared, param=NAME)).id
 
 
-async def read_file(file: UploadFile) -> bytes:
-    """A file's bytes, up to one more than an image may have, so that a larger one is seen to be."""
+async def read_file(file: UploadFile, *, param: str) -> bytes:
+    """A file's bytes. Raises `TooLarge` before it reads more than an image may have."""
+    if file.size is not None and file.size > MAX_BYTES:
+        raise TooLarge(too_large(file.size), param=param)
     return await file.read(MAX_BYTES + 1)
 
 

@@ -46,7 +46,9 @@ async def upload_image(request: Request, studio: StudioDep, principal: Writer) -
         if file is None:
             raise InvalidField("Send the image as the form's field `file`.", param="file")
         declared = (file.content_type or "").partition(";")[0].strip().lower()
-        view = await accept_upload(studio, principal, await read_file(file), declared_type=declared)
+        view = await accept_upload(
+            studio, principal, await read_file(file, param="file"), declared_type=declared
+        )
     finally:
         await fields.close()
     return UploadOut(id=view.id, width=view.width, height=view.height, size_bytes=view.size_bytes)

@@ -5,22 +5,24 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, update
 from sqlmodel import col, select
 
 from backend.auth.principal import Principal
 from backend.db.models import Upload
-from backend.domain.errors import InvalidField, RateLimited, TooLarge
+from backend.db.repositories import ledger, uploads
+from backend.domain.errors import InvalidField, QuotaExhausted, RateLimited, TooLarge, Unavailable
+from backend.domain.upload import KEPT_UNUSED, MAX_UNUSED_BYTES, UploadState
 from backend.ids import IdPrefix, new_id
 from backend.log import get_logger
 from backend.studio import Studio
-from moderation.images import CleanImage, ImageProblem, ImageRefused, clean_image
+from moderation.images import CleanImage, ImageFormat, ImageProblem, ImageRefused, clean_image
 
 log = get_logger(__name__)
 
 AT_ONCE = 2
 AN_HOUR = 300
+_ENDINGS = {ImageFormat.PNG: "png", ImageFormat.JPEG: "jpg", ImageFormat.WEBP: "webp"}
 
 _doors: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
@@ -41,40 +43,76 @@ async def accept_upload(
 ) -> UploadView:
     """Clean, store and record an image; the same image again is the same upload.
 
-    `declared_type` is what the sender says it is. Raises `InvalidField`, `TooLarge`, `RateLimited`; then
-    nothing was stored.
+    `declared_type` is what the sender says it is. Raises `InvalidField`, `TooLarge`, `RateLimited`, `QuotaExhausted`;
+    then nothing was stored. One that no job names is swept after a day.
     """
     await _check_pace(studio, principal)
     clean = await _clean(data, declared_type, param)
-    digest = hashlib.sha256(clean.data).hexdigest()
-    async with studio.db.reading() as session:
-        known = (
-            await session.exec(
-                select(Upload)
-                .where(Upload.account_id == principal.account_id, Upload.sha256 == digest)
-                .limit(1)
-            )
-        ).one_or_none()
-    if known is not None:
-        return _view(known)
-    row = Upload(
-        id=new_id(IdPrefix.UPLOAD),
-        account_id=principal.account_id,
-        user_id=principal.user_id,
-        key=f"uploads/{principal.account_id}/{digest}.png",
-        sha256=digest,
-        content_type=clean.media_type,
-        width=clean.width_px,
-        height=clean.height_px,
-        size_bytes=len(clean.data),
-    )
-    # Bytes first: a row never names what isn't there. Equal bytes have equal keys, so nothing is left over twice.
-    await studio.storage.put_bytes(row.key, clean.data, content_type=row.content_type)
-    view = _view(row)
-    async with studio.db.transaction() as session:
-        await session.execute(insert(Upload).values(row.model_dump(exclude={"created_at"})))
+    row = await _record(studio, principal, clean)
+    if row.state == UploadState.STORED:
+        return _view(row)
+    try:
+        await studio.storage.put_bytes(row.key, clean.data, content_type=row.content_type)
+    except BaseException:
+        await _move(studio, row.id, UploadState.REMOVED)
+        raise
+    if not await _move(studio, row.id, UploadState.STORED):
+        raise Unavailable
     log.info("upload.accepted", account_id=principal.account_id, size_bytes=len(clean.data))
-    return view
+    return _view(row)
+
+
+async def _record(studio: Studio, principal: Principal, clean: CleanImage) -> Upload:
+    """The row of this image: a stored one, or a new one whose bytes are still to come."""
+    digest = hashlib.sha256(clean.data).hexdigest()
+    upload_id = new_id(IdPrefix.UPLOAD)
+    async with studio.db.transaction() as session:
+        # One after the other within an account, so that many at once don't slip through its quota together.
+        await ledger.lock_account(session, principal.account_id)
+        known = select(Upload.id).where(
+            Upload.account_id == principal.account_id,
+            Upload.sha256 == digest,
+            Upload.state == UploadState.STORED.value,
+        )
+        for found in await uploads.take(session, principal.account_id, (await session.exec(known)).all()):
+            return await session.get_one(Upload, found)
+        unused = await uploads.unused_bytes(
+            session, principal.account_id, evidence_kept=studio.settings.evidence_kept
+        )
+        if unused + len(clean.data) > MAX_UNUSED_BYTES:
+            raise QuotaExhausted(
+                f"Images that no clip was made with take {unused / 2**20:.0f} of {MAX_UNUSED_BYTES / 2**20:.0f} MB."
+                " They go a day after they were given; or make something of them.",
+                param="file",
+                retry_after=KEPT_UNUSED,
+            )
+        row = Upload(
+            id=upload_id,
+            account_id=principal.account_id,
+            user_id=principal.user_id,
+            key=f"uploads/{principal.account_id}/{upload_id}.{_ENDINGS[clean.format]}",
+            sha256=digest,
+            content_type=clean.media_type,
+            width=clean.width_px,
+            height=clean.height_px,
+            size_bytes=len(clean.data),
+            state=UploadState.ARRIVING.value,
+        )
+        session.add(row)
+        await session.flush()
+        return row
+
+
+async def _move(studio: Studio, upload_id: str, target: UploadState) -> bool:
+    """Save what became of an arriving upload. False: it was swept meanwhile."""
+    async with studio.db.transaction() as session:
+        moved = await session.execute(
+            update(Upload)
+            .where(col(Upload.id) == upload_id, col(Upload.state) == UploadState.ARRIVING.value)
+            .values(state=target.value)
+            .execution_options(synchronize_session=False)
+        )
+        return bool(getattr(moved, "rowcount", 0) == 1)
 
 
 async def _check_pace(studio: Studio, principal: Principal) -> None:

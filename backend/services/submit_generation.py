@@ -5,13 +5,12 @@ from datetime import timedelta
 from math import ceil
 
 from sqlalchemy import Row, text
-from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import metrics
 from backend.auth.principal import Principal
-from backend.db.models import Upload
+from backend.db.repositories import uploads
 from backend.db.repositories.tiers import load_tiers
+from backend.domain.clean_text import shown
 from backend.domain.errors import (
     IdempotencyMismatch,
     InsufficientCredits,
@@ -63,10 +62,10 @@ async def submit_generation(
         )
     async with studio.db.reading() as session:
         tiers = await load_tiers(session)
-        await _check_uploads(session, principal, request)
     tier = tiers[principal.tier]
     resolved = resolve(request, tier)
     await _in_time(studio, principal, tier)
+    await _take_uploads(studio, principal, request)
     input_verdict = _screen_text(resolved, tier)
     job_id = new_id(IdPrefix.VIDEO)
     payload: dict[str, object] = {
@@ -205,17 +204,17 @@ def _screen_text(resolved: ResolvedRequest, tier: Tier) -> str:
     return "pending" if needs_a_look else "allow"
 
 
-async def _check_uploads(session: AsyncSession, principal: Principal, request: GenerationRequest) -> None:
+async def _take_uploads(studio: Studio, principal: Principal, request: GenerationRequest) -> None:
     wanted = {image.upload_id for image in request.conditioning}
     if not wanted:
         return
-    found = set(
-        await session.exec(
-            select(Upload.id).where(col(Upload.id).in_(wanted), Upload.account_id == principal.account_id)
-        )
-    )
+    async with studio.db.transaction() as session:
+        found = await uploads.take(session, principal.account_id, wanted)
     if missing := wanted - found:
-        raise InvalidField(f"There is no upload {sorted(missing)[0]!r}.", param="input_reference")
+        raise InvalidField(
+            f"There is no upload {shown(sorted(missing)[0])!r}, or it is no longer kept.",
+            param="input_reference",
+        )
 
 
 def _until_midnight(studio: Studio) -> timedelta:

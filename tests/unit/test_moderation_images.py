@@ -5,7 +5,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from moderation.images import ImageFormat, ImageProblem, ImageRefused, clean_image, sniff
+from moderation.images import ImageFormat, ImageProblem, ImageRefused, clean_image, sniff, too_large
 
 
 def encoded(image: Image.Image, name: str, **options: object) -> bytes:
@@ -25,11 +25,17 @@ PICTURE = Image.new("RGB", (40, 20), (200, 30, 30))
 
 
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP"])
-def test_an_accepted_image_comes_back_as_clean_png(name: str) -> None:
+def test_an_accepted_image_comes_back_in_its_format(name: str) -> None:
     clean = clean_image(encoded(PICTURE, name))
     assert (clean.width_px, clean.height_px) == (40, 20)
-    assert sniff(clean.data) is ImageFormat.PNG
-    assert clean.source_format == name.lower()
+    assert sniff(clean.data) == clean.format == name.lower()
+    assert clean.media_type == f"image/{name.lower()}"
+
+
+def test_lossless_webp_stays_lossless() -> None:
+    noise = Image.effect_noise((40, 20), 80).convert("RGB")
+    clean = clean_image(encoded(noise, "WEBP", lossless=True))
+    assert Image.open(io.BytesIO(clean.data)).convert("RGB").tobytes() == noise.tobytes()
 
 
 def test_orientation_is_applied_and_metadata_is_gone() -> None:
@@ -55,12 +61,34 @@ def test_what_is_no_image_is_refused_with_the_remedy() -> None:
     assert refused(encoded(PICTURE, "GIF")).problem is ImageProblem.UNKNOWN_FORMAT
 
 
-def test_a_file_that_is_not_what_it_says_is_refused() -> None:
-    assert refused(encoded(PICTURE, "PNG"), declared_type="image/jpeg").problem is ImageProblem.WRONG_TYPE
+@pytest.mark.parametrize("declared", ["image/jpeg", "text/html", "image/svg+xml", "video/mp4", "x" * 1000])
+def test_a_file_that_is_not_what_it_says_is_refused(declared: str) -> None:
+    error = refused(encoded(PICTURE, "PNG"), declared_type=declared)
+    assert error.problem is ImageProblem.WRONG_TYPE
+    assert len(str(error)) < 300
 
 
-def test_a_large_file_is_refused_before_it_is_decoded() -> None:
+@pytest.mark.parametrize("declared", [None, "", "application/octet-stream", "image/png", "Image/PNG; q=1"])
+def test_a_type_that_says_nothing_or_the_truth_is_taken(declared: str | None) -> None:
+    assert clean_image(encoded(PICTURE, "PNG"), declared_type=declared).format is ImageFormat.PNG
+
+
+def test_a_large_file_is_refused_before_it_is_decoded_and_never_said_to_have_the_limit_itself() -> None:
     assert refused(encoded(PICTURE, "PNG"), max_bytes=20).problem is ImageProblem.TOO_LARGE
+    assert too_large(20 * 2**20 + 1).startswith("The file has 20.1 MB and 20 MB is the limit")
+    assert too_large(21_000_000).startswith("The file has 20.1 MB")
+
+
+@pytest.mark.parametrize("size", [(16, 12_000), (12_000, 16), (16, 129)])
+def test_a_strip_is_refused_with_the_limit(size: tuple[int, int]) -> None:
+    error = refused(encoded(Image.new("RGB", size), "PNG"))
+    assert error.problem is ImageProblem.TOO_LONG
+    assert "8 times" in str(error)
+
+
+def test_the_longest_that_is_taken_keeps_its_shape() -> None:
+    clean = clean_image(encoded(Image.new("RGB", (8_000, 1_000)), "PNG"))
+    assert (clean.width_px, clean.height_px) == (2048, 256)
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
@@ -70,6 +98,44 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10**6))
     assert refused(bomb + chunk(b"IEND", b"")).problem is ImageProblem.TOO_MANY_PIXELS
+
+
+def _png(mode: str, rows: int, *, interlaced: bool = False) -> bytes:
+    """A PNG of 30 x 2000 pixels by its header, whose data are whole in themselves and hold only some of the rows."""
+    depth, colour, channels = {
+        "L": (8, 0, 1),
+        "1": (1, 0, 1),
+        "RGB": (8, 2, 3),
+        "P": (4, 3, 1),
+        "RGBA": (16, 6, 4),
+    }[mode]
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    width, height = 300, 2000
+    row = 1 + (width * depth * channels + 7) // 8
+    data = zlib.compress(b"\0" * (row * rows))
+    half = len(data) // 2
+    palette = chunk(b"PLTE", bytes(48)) if mode == "P" else b""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette
+        + chunk(b"IDAT", data[:half]) + chunk(b"IDAT", data[half:]) + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "P", "RGBA"])
+def test_a_png_with_fewer_rows_than_it_says_is_refused(mode: str) -> None:
+    assert clean_image(_png(mode, 2000)).height_px == 2000
+    for rows in (50, 1999):
+        assert refused(_png(mode, rows)).problem is ImageProblem.BROKEN
+
+
+def test_an_interlaced_png_is_taken_whole_and_refused_cut() -> None:
+    # Each row of each pass begins with a byte of its own: somewhat more data than a plain image has.
+    assert refused(_png("RGB", 1900, interlaced=True)).problem is ImageProblem.BROKEN
+    assert clean_image(_png("RGB", 2010, interlaced=True)).height_px == 2000
 
 
 def test_a_cut_off_image_is_refused() -> None:

@@ -52,10 +52,17 @@ class Artifact(SQLModel, table=True):
 
 
 class Upload(SQLModel, table=True):
-    """An image that a creator gave, clean and re-encoded. `verdict`: pending, allow, review, block."""
+    """An image that a creator gave, clean and re-encoded. `verdict`: pending, allow, review, block.
+
+    `touched_at`: when it was last given, named by a job, or found to be needed.
+    """
 
     __tablename__ = "uploads"
-    __table_args__ = (Index("uploads_of_account", "account_id", "sha256"),)
+    __table_args__ = (
+        Index("uploads_of_account", "account_id", "sha256"),
+        Index("uploads_to_look_at", "touched_at", postgresql_where=sql("state IN ('arriving','stored')")),
+        Index("uploads_to_sweep", "touched_at", postgresql_where=sql("state = 'removed'")),
+    )
 
     id: str = c.id_column()
     account_id: str = c.reference("accounts.id", index=False)
@@ -67,4 +74,6 @@ class Upload(SQLModel, table=True):
     height: int
     size_bytes: int = Field(sa_type=BigInteger)
     verdict: str = c.text(default="pending")
+    state: str = c.text(default="arriving")
     created_at: Moment = c.created_at()
+    touched_at: Moment = c.created_at()

@@ -11,6 +11,9 @@ from backend.db.models.columns import Moment
 IN_REVIEW = "state = 'in_review' OR (state = 'queued' AND input_verdict = 'review')"
 """A person is to decide about the job: its clip, or what was sent."""
 
+HAS_IMAGES = "spec -> 'conditioning' <> '[]'::jsonb"
+"""The job is conditioned on uploads."""
+
 
 class Job(SQLModel, table=True):
     """What a creator asked for. `state` changes only through `domain.generation.advance`, with `version`.
@@ -52,6 +55,12 @@ class Job(SQLModel, table=True):
             sql("created_at DESC"),
             sql("id DESC"),
             postgresql_where=sql(f"deleted_at IS NULL AND ({IN_REVIEW})"),
+        ),
+        Index(
+            "jobs_images",
+            sql("(spec -> 'conditioning') jsonb_path_ops"),
+            postgresql_using="gin",
+            postgresql_where=sql(HAS_IMAGES),
         ),
         Index("jobs_prompt", sql("to_tsvector('simple', prompt)"), postgresql_using="gin"),
         Index(

@@ -256,12 +256,16 @@ def upgrade() -> None:
     sa.Column('height', sa.Integer(), nullable=False),
     sa.Column('size_bytes', sa.BigInteger(), nullable=False),
     sa.Column('verdict', sa.Text(), server_default='pending', nullable=False),
+    sa.Column('state', sa.Text(), server_default='arriving', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('touched_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.ForeignKeyConstraint(['account_id'], ['accounts.id'], ),
     sa.ForeignKeyConstraint(['user_id'], ['users.id'], ),
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index('uploads_of_account', 'uploads', ['account_id', 'sha256'], unique=False)
+    op.create_index('uploads_to_look_at', 'uploads', ['touched_at'], unique=False, postgresql_where=sa.text("state IN ('arriving','stored')"))
+    op.create_index('uploads_to_sweep', 'uploads', ['touched_at'], unique=False, postgresql_where=sa.text("state = 'removed'"))
     op.create_table('billing_payments',
     sa.Column('id', sa.Text(), nullable=False),
     sa.Column('account_id', sa.Text(), nullable=True),
@@ -322,6 +326,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index(op.f('ix_jobs_parent_id'), 'jobs', ['parent_id'], unique=False)
+    op.create_index('jobs_images', 'jobs', [sa.literal_column("(spec -> 'conditioning') jsonb_path_ops")], unique=False, postgresql_using='gin', postgresql_where=sa.text("spec -> 'conditioning' <> '[]'::jsonb"))
     op.create_index('jobs_in_review', 'jobs', ['account_id', sa.literal_column('created_at DESC'), sa.literal_column('id DESC')], unique=False, postgresql_where=sa.text("deleted_at IS NULL AND (state = 'in_review' OR (state = 'queued' AND input_verdict = 'review'))"))
     op.create_index('jobs_live', 'jobs', ['state', 'created_at', 'id'], unique=False, postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
     op.create_index('jobs_live_of_account', 'jobs', ['account_id'], unique=False, postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
@@ -548,10 +553,13 @@ def downgrade() -> None:
     op.drop_index('jobs_live_of_account', table_name='jobs', postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
     op.drop_index('jobs_live', table_name='jobs', postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
     op.drop_index('jobs_in_review', table_name='jobs', postgresql_where=sa.text("deleted_at IS NULL AND (state = 'in_review' OR (state = 'queued' AND input_verdict = 'review'))"))
+    op.drop_index('jobs_images', table_name='jobs', postgresql_using='gin', postgresql_where=sa.text("spec -> 'conditioning' <> '[]'::jsonb"))
     op.drop_index(op.f('ix_jobs_parent_id'), table_name='jobs')
     op.drop_table('jobs')
     op.drop_index(op.f('ix_billing_payments_account_id'), table_name='billing_payments')
     op.drop_table('billing_payments')
+    op.drop_index('uploads_to_sweep', table_name='uploads', postgresql_where=sa.text("state = 'removed'"))
+    op.drop_index('uploads_to_look_at', table_name='uploads', postgresql_where=sa.text("state IN ('arriving','stored')"))
     op.drop_index('uploads_of_account', table_name='uploads')
     op.drop_table('uploads')
     op.drop_index(op.f('ix_sessions_user_id'), table_name='sessions')
