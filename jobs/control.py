@@ -57,7 +57,7 @@ async def lead_term(studio: Studio, term: Term, redis_url: str) -> None:
                     "collect": collector.run(),
                     "answer": answer_questions(questions, dispatcher),
                     "reap": reap(studio, hearing),
-                    "reconcile": reconcile(studio),
+                    "reconcile": reconcile(studio, dispatcher.waits),
                     "expire": expire(studio),
                     "check_ledger": check_ledger_nightly(studio),
                     "tiers": watch_tiers(studio),

@@ -59,6 +59,7 @@ class Dispatcher:
         self._outlook = Outlook(self._queue, self._fleet, {}, FIRST_SPEEDS)
         self._stops: dict[str, int] = {}
         self._stopping: dict[str, float] = {}
+        self._restored = False
 
     async def restore(self) -> None:
         """Load tiers, workers, waiting jobs and live attempts."""
@@ -86,6 +87,7 @@ class Dispatcher:
         for now in found.values():
             if not now.waiting:
                 self._put(now)
+        self._restored = True
         log.info("dispatch.restored", term=self._term.number, jobs=len(found))
 
     async def run(self) -> None:
@@ -117,6 +119,10 @@ class Dispatcher:
         changed = self._fleet.saw(heartbeat, mono_s)
         if len(self._queue) and (changed or not before):
             self._bell.ring()
+
+    def waits(self, job_id: str) -> bool:
+        """Whether the queue knows this job. Before the queue is rebuilt nobody can say that it doesn't."""
+        return not self._restored or job_id in self._queue
 
     async def refresh(self, job_ids: list[str]) -> None:
         """Read these jobs again and put each where it belongs now."""
@@ -158,7 +164,7 @@ class Dispatcher:
         return self._studio.clock.now().timestamp()
 
     async def _take_events(self) -> bool:
-        async with self._studio.db.transaction() as session:
+        async with self._studio.db.single() as session:
             events = await outbox.take(session, Consumer.DISPATCH, limit=BATCH, hidden=HIDDEN)
         if not events:
             return False

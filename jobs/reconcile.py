@@ -1,52 +1,40 @@
-"""Finds what fell through: a job whose next step nobody was told of is told of again."""
+"""Looks now and then for what fell through; what it finds is a fault, and is told again."""
 
 import asyncio
+from collections.abc import Callable
 
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.domain.events import Consumer
 from backend.log import get_logger
+from backend.services.find_lost_steps import Mark, find_lost_jobs, find_lost_steps
 from backend.studio import Studio
 
 log = get_logger(__name__)
 
 EVERY_S = 20.0
 
-# A job that has been in such a state for a minute and has no open event for the step that leads out of it.
-_FIND = text(
-    """
-    INSERT INTO outbox (consumer, subject, payload, trace_id)
-    SELECT step.consumer, j.id, '{}', j.trace_id
-    FROM jobs j
-    JOIN (VALUES ('queued', 'pending', 'screen_input'), ('queued', 'allow', 'dispatch'),
-                 ('moderating', NULL, 'moderate'), ('approved', NULL, 'publish')
-         ) AS step(state, input_verdict, consumer)
-      ON step.state = j.state AND (step.input_verdict IS NULL OR step.input_verdict = j.input_verdict)
-    WHERE j.state IN ('queued','assigned','running','moderating','in_review','approved')
-      AND coalesce(j.rendered_at, j.created_at) < now() - interval '1 minute'
-      AND NOT EXISTS (
-        SELECT 1 FROM outbox o WHERE o.consumer = step.consumer AND o.subject = j.id
-          AND (o.done_at IS NULL OR o.done_at > now() - interval '1 minute'))
-    LIMIT 1000
-    RETURNING consumer
-    """
-)
 
-
-async def reconcile(studio: Studio) -> None:
-    """Reconcile for ever."""
+async def reconcile(studio: Studio, waits: Callable[[str], bool]) -> None:
+    """Reconcile for ever. `waits`: whether the leader knows that a job waits."""
+    mark: Mark | None = None
     while True:
         await asyncio.sleep(EVERY_S)
         try:
-            await reconcile_once(studio)
+            _, mark = await reconcile_once(studio, waits, after=mark)
         except (SQLAlchemyError, OSError) as error:
             log.warning("reconcile.waits", error=type(error).__name__)
 
 
-async def reconcile_once(studio: Studio) -> int:
-    """One round; returns how many events had to be written again."""
-    async with studio.db.transaction() as session:
-        found = (await session.execute(_FIND)).all()
-    if found:
-        log.warning("reconcile.found", count=len(found), consumers=sorted({row.consumer for row in found}))
-    return len(found)
+async def reconcile_once(
+    studio: Studio, waits: Callable[[str], bool], *, after: Mark | None = None
+) -> tuple[int, Mark | None]:
+    """One round; how many events had to be written again, and where the next one goes on among waiting jobs."""
+    found = await find_lost_steps(studio)
+    lost, mark = await find_lost_jobs(studio, waits, after=after)
+    found[Consumer.DISPATCH] += lost
+    if found.total():
+        log.warning(
+            "reconcile.found", count=found.total(), consumers=sorted(k for k, n in found.items() if n)
+        )
+    return found.total(), mark

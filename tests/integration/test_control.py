@@ -14,7 +14,7 @@ from backend.contracts.arq_queue import open_queues
 from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY, from_json
 from backend.db import outbox
 from backend.db.engine import Database
-from backend.db.models import Job, OutboxRow
+from backend.db.models import OutboxRow
 from backend.db.repositories import leadership
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobState
@@ -28,7 +28,6 @@ from backend.wakeups import Wakeups, connect
 from jobs.control import lead_term
 from jobs.leader import LeaderStuck, lead, run_together
 from jobs.queues import CONTROL_QUEUE
-from jobs.reconcile import reconcile_once
 from jobs.relay_outbox import relay_once
 from jobs.take_step import run_step
 from tests.integration.life_rig import (
@@ -318,27 +317,6 @@ async def test_two_takers_never_take_one_event(studio: Studio) -> None:
 
     taken = [subject for batch in await asyncio.gather(*(take() for _ in range(4))) for subject in batch]
     assert len(taken) == len(set(taken))
-
-
-async def test_reconciling_finds_a_job_that_nobody_was_told_of(studio: Studio) -> None:
-    creator = await make_creator(studio)
-    job = await submit(studio, creator)
-    worker = MessageWorker(studio)
-    await worker.finish(await worker.take(job.id))
-    assert await reconcile_once(studio) == 0
-    async with studio.db.transaction() as session:
-        await session.execute(text("DELETE FROM outbox"))
-        await session.execute(
-            text(
-                "UPDATE jobs SET rendered_at = now() - interval '5 minutes', created_at = now() - interval '6 minutes'"
-            )
-        )
-    assert await reconcile_once(studio) == 1
-    assert await reconcile_once(studio) == 0
-    async with studio.db.reading() as session:
-        (row,) = (await session.exec(select(OutboxRow))).all()
-        state = await session.scalar(select(Job.state).where(Job.id == job.id))
-    assert (row.consumer, row.subject, state) == ("moderate", job.id, "moderating")
 
 
 async def test_a_report_with_a_foreign_fence_changes_nothing(studio: Studio) -> None:
