@@ -5,6 +5,7 @@ import os
 import reflex as rx
 from reflex.plugins import SitemapPlugin
 
+from frontend.no_eval import NoEvalPlugin
 from frontend.same_origin import SameOriginPlugin
 
 
@@ -22,6 +23,6 @@ config = rx.Config(
     telemetry_enabled=False,
     show_built_with_reflex=False,
     cors_allowed_origins=_own_origins(),
-    plugins=[SameOriginPlugin()],
+    plugins=[SameOriginPlugin(), NoEvalPlugin()],
     disable_plugins=[SitemapPlugin],
 )

@@ -7,4 +7,7 @@ from frontend.studio_gateway import StudioGateway
 
 # Opened at the first request: the client is built from this module, without a database.
 process = WebProcess()
-app = build_app(api=create_app(process), gateway=StudioGateway(process), at_end=process.close)
+gateway = StudioGateway(process)
+app = build_app(
+    api=create_app(process), gateway=gateway, at_end=process.close, media_origin=gateway.media_origin
+)

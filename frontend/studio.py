@@ -5,18 +5,22 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import reflex as rx
 from fastapi import FastAPI
+from reflex.state import FrontendEventExceptionState
 from reflex_base.vars.function import ArgsFunctionOperation
 from reflex_components_core.base.error_boundary import ErrorBoundary
 from starlette.types import ASGIApp
 
 from frontend.addresses import plain_addresses
+from frontend.build import CLIENT
 from frontend.caching import cache_built_files
 from frontend.components.connection import connection_banner
 from frontend.components.mark import mark
 from frontend.gateway import Gateway, install
 from frontend.pages import PAGES, not_found
+from frontend.policy import MediaOrigin, our_own_origin, page_policy
 from frontend.states.failures import answer
 from frontend.strangers import forget_strangers
+from frontend.tabs import EndWithTheSession, keep_by_session
 
 
 def _head() -> list[rx.Component]:
@@ -65,21 +69,38 @@ def _broken() -> rx.Component:
     )
 
 
+def _pages_with_policy(media_origin: MediaOrigin) -> Callable[[ASGIApp], ASGIApp]:
+    return lambda pages: page_policy(pages, CLIENT, media_origin)
+
+
 def build_app(
-    *, api: FastAPI, gateway: Gateway, at_end: Callable[[], Awaitable[None]] | None = None
+    *,
+    api: FastAPI,
+    gateway: Gateway,
+    at_end: Callable[[], Awaitable[None]] | None = None,
+    media_origin: MediaOrigin = our_own_origin,
 ) -> rx.App:
     """The whole web app over an API and a gateway.
 
-    `api` is a FastAPI app: its routes win over pages. `at_end` is awaited when the server stops.
+    `api` is a FastAPI app: its routes win over pages. `at_end` is awaited when the server stops. `media_origin` says
+    where clips come from, when that isn't where the pages are.
     """
     install(gateway)
+    # It would send code to reload the page with; the client evaluates none.
+    FrontendEventExceptionState.auto_reload_on_errors = []
     app = rx.App(
         stylesheets=["tokens.css", "studio.css"],
         head_components=_head(),
         html_lang="en",
         toaster=None,
         backend_exception_handler=answer,
-        api_transformer=[api, cache_built_files, _plain_addresses],
+        api_transformer=[
+            _pages_with_policy(media_origin),
+            api,
+            cache_built_files,
+            _plain_addresses,
+            keep_by_session,
+        ],
         app_wraps={
             (55, "ErrorBoundary"): lambda stateful: ErrorBoundary.create(
                 fallback_render=ArgsFunctionOperation.create(("failure",), rx.Var.create(_broken()))
@@ -88,6 +109,7 @@ def build_app(
         },
     )
     forget_strangers(app)
+    app.add_middleware(EndWithTheSession())
     if at_end is not None:
         app.register_lifespan_task(_awaited_at_end(at_end))
     for page in PAGES:

@@ -34,6 +34,7 @@ from backend.services.list_attempts import list_attempts
 from backend.services.list_generations import Order, StateFilter, list_generations
 from backend.services.list_ledger import list_ledger
 from backend.services.list_receipts import list_receipts
+from backend.services.media_origin import media_origin
 from backend.services.quote_generation import quote_generation
 from backend.services.rate_generation import rate_generation
 from backend.services.repeat_generation import repeat_generation, request_of
@@ -354,6 +355,10 @@ class StudioGateway:
     async def undo_decision(self, who: AccountView, case_id: str) -> None:
         """Take an allow back within its minute."""
         await undo_review(self._process.studio, _principal(who), case_id)
+
+    async def media_origin(self) -> str:
+        """Where clips come from, for the pages' policy."""
+        return await media_origin(self._process.studio)
 
     def watch(self, who: AccountView) -> AbstractContextManager[Changes]:
         """Changes of this account, from the one subscriber of this process."""

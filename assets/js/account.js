@@ -13,14 +13,26 @@ function say(form, message, name = "") {
   }
 }
 
-/** A path on this site from ?next=, or the fallback: never another site. */
+/** An address on this site from ?next=, or the fallback: never another site. */
 function next(fallback) {
   const wanted = new URLSearchParams(location.search).get("next") ?? "";
   try {
     const url = new URL(wanted, location.origin);
-    return wanted.startsWith("/") && url.origin === location.origin ? url.pathname + url.search : fallback;
+    const ours = wanted.startsWith("/") && url.origin === location.origin;
+    // "/.//elsewhere" is ours, but its path alone, "//elsewhere", is a site: no such path, and the whole address.
+    return ours && !url.pathname.startsWith("//") ? url.href : fallback;
   } catch {
     return fallback;
+  }
+}
+
+/** Who is signed in changes: the next page is a new tab to the server, and finds no draft of whoever left. */
+function forgetTab(leaving) {
+  try {
+    sessionStorage.removeItem("token");
+    if (leaving) localStorage.removeItem("zoetrope.draft");
+  } catch {
+    // Storage is closed in this browser: nothing was kept.
   }
 }
 
@@ -41,6 +53,7 @@ async function post(form) {
     if (!answer.ok) {
       say(form, said.error?.message ?? "That did not work. Try again in a moment.", said.error?.param ?? "");
     } else if (form.dataset.then && !said.message) {
+      forgetTab(form.dataset.post === "/auth/sign-out");
       // A new page load, so that the event socket carries the new cookie.
       location.assign(next(form.dataset.then));
       return;

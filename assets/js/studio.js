@@ -4,6 +4,7 @@ import "./player.js";
 import { draftWhenDrawn, restoreDraft, draftSent } from "./composer.js";
 import { watchForms } from "./account.js";
 import { watchKeys } from "./keys.js";
+import { showSecret } from "./secret.js";
 import { toast } from "./toast.js";
 
 const dialog = (id) => document.getElementById(id);
@@ -12,6 +13,7 @@ window.zoetrope = {
   draftWhenDrawn,
   restoreDraft,
   draftSent,
+  showSecret,
   toast,
   open: (id) => {
     const found = dialog(id);

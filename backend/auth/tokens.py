@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from http.cookies import CookieError, SimpleCookie
 
 API_KEY_PREFIX = "sk-zt-"
 SESSION_COOKIE = "zoetrope_session"
@@ -33,3 +34,12 @@ def hint_of(key: str) -> str:
 def is_plausible(token: str) -> bool:
     """Whether it is worth a look-up."""
     return 0 < len(token) <= _MAX_TOKEN_CHARS and token.isascii()
+
+
+def session_token(cookie_header: str) -> str | None:
+    """The session's token in a raw `Cookie` header."""
+    try:
+        morsel = SimpleCookie(cookie_header).get(SESSION_COOKIE)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None

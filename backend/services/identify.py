@@ -3,10 +3,8 @@
 Asked again at every request and every event.
 """
 
-from http.cookies import CookieError, SimpleCookie
-
 from backend.auth.principal import Principal
-from backend.auth.tokens import API_KEY_PREFIX, SESSION_COOKIE, is_plausible
+from backend.auth.tokens import API_KEY_PREFIX, is_plausible, session_token
 from backend.db.repositories import people
 from backend.domain.errors import NotSignedIn
 from backend.studio import Studio
@@ -23,15 +21,6 @@ async def identify_session(studio: Studio, token: str | None) -> Principal | Non
 async def identify_cookie(studio: Studio, cookie_header: str) -> Principal | None:
     """Whose session a raw `Cookie` header carries."""
     return await identify_session(studio, session_token(cookie_header))
-
-
-def session_token(cookie_header: str) -> str | None:
-    """The session's token in a raw `Cookie` header."""
-    try:
-        morsel = SimpleCookie(cookie_header).get(SESSION_COOKIE)
-    except CookieError:
-        return None
-    return morsel.value if morsel else None
 
 
 async def identify_key(studio: Studio, key: str) -> Principal:

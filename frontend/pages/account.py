@@ -137,17 +137,19 @@ def _key(key: Any) -> rx.Component:
 
 def _new_key() -> rx.Component:
     return rx.cond(
-        Account.new_secret != "",
+        Account.new_name != "",
         rx.el.div(
             rx.el.h3(f"Copy “{Account.new_name}” now"),
             rx.el.p("It is shown this once. We keep only a hash of it."),
             rx.el.div(
-                rx.el.code(Account.new_secret, id="new-secret", tab_index=0, class_name="secret"),
+                rx.el.code(
+                    id="new-secret", tab_index=0, class_name="secret", custom_attrs={"data-secret": "{key}"}
+                ),
                 button(
                     "Copy",
                     tone="primary",
                     icon_name="copy",
-                    custom_attrs={"data-copies": Account.new_secret, "data-copied": "Key copied"},
+                    custom_attrs={"data-secret-copies": "{key}", "data-copied": "Key copied"},
                 ),
                 button("I have it", on_click=Account.forget_secret),
                 class_name="secret-row",

@@ -9,7 +9,7 @@ from frontend.components.elements import inline_style, player, time_ago
 from frontend.components.faces import empty, failed, skeleton_rows
 from frontend.components.keys_help import keys_help
 from frontend.layouts.shell import shell
-from frontend.states.browser import with_fields
+from frontend.states.browser import focus, with_fields
 from frontend.states.moderation import MOST_NOTE_CHARS, Moderation
 
 _KEYS = (
@@ -151,7 +151,7 @@ def _decision() -> rx.Component:
             class_name="off-stage",
             tab_index=-1,
             aria_hidden="true",
-            on_click=rx.call_script("document.getElementById('note')?.focus()"),
+            on_click=focus("#note"),
             custom_attrs={"data-page-verb": "note"},
         ),
         class_name="decision",

@@ -27,7 +27,6 @@ class Account(Jobs):
     keys: list[KeyView] = []
     read: bool = False
     page_trouble: str = ""
-    new_secret: str = ""
     new_name: str = ""
     key_error: str = ""
     ending: KeyView = KeyView(id="", name="", hint="", scopes="", created_at="")
@@ -48,7 +47,7 @@ class Account(Jobs):
     async def open(self) -> EventSpec | None:
         """Read credits, receipts, ledger and keys; a secret shown before is gone."""
         who = await self._who()
-        self.new_secret = self.new_name = self.key_error = ""
+        self.new_name = self.key_error = ""
         await self._read_account(who)
         return None
 
@@ -88,15 +87,15 @@ class Account(Jobs):
             self.key_error = refused.message
             return None
         self.key_error = ""
-        self.new_secret, self.new_name = secret, key.name
+        self.new_name = key.name
         await self._read_account(who)
-        return browser.focus("#new-secret")
+        return browser.show_secret(secret)
 
     @rx.event
     async def forget_secret(self) -> EventSpec | None:
         """Stop showing the new key."""
         await self._who()
-        self.new_secret = self.new_name = ""
+        self.new_name = ""
         return None
 
     @rx.event

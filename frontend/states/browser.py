@@ -1,15 +1,24 @@
 """What a handler can ask of the browser (assets/js/studio.js)."""
 
+import inspect
 import json
 from typing import Any, Literal
 
 import reflex as rx
 from reflex.event import EventSpec
+from reflex_base.utils.format import format_event_handler
 
 
-def _call(name: str, *values: Any) -> EventSpec:
-    # The script is loaded after the first paint: on a slow network a page's first event may come before it.
-    return rx.call_script(f"window.zoetrope?.{name}({', '.join(json.dumps(value) for value in values)})")
+def _call(name: str, *values: Any, then: Any = None) -> EventSpec:
+    """Call a function of window.zoetrope, and the handler `then` with its answer. No code: see frontend/no_eval.py.
+
+    The script is loaded after the first paint: on a slow network a page's first event may come before it.
+    """
+    asked: dict[str, Any] = {"call": name, "values": values}
+    if then is not None:
+        _self, answer = inspect.signature(then.fn).parameters
+        asked |= {"then": format_event_handler(then), "as": answer}
+    return rx.call_script(json.dumps(asked))
 
 
 def toast(
@@ -36,7 +45,7 @@ def restore_draft(fields: dict[str, str]) -> EventSpec:
 
 def with_draft(handler: Any) -> EventSpec:
     """Call a handler with the composer's fields, once they are drawn."""
-    return rx.call_script("window.zoetrope?.draftWhenDrawn()", callback=handler)
+    return _call("draftWhenDrawn", then=handler)
 
 
 def draft_sent() -> EventSpec:
@@ -54,6 +63,11 @@ def go_to_door() -> EventSpec:
     return _call("door")
 
 
+def show_secret(secret: str) -> EventSpec:
+    """Show a new API key. It is in no var: the server keeps those, and sends them again."""
+    return _call("showSecret", secret)
+
+
 def clear_form(selector: str) -> EventSpec:
     """Empty a form's fields."""
     return _call("clear", selector)
@@ -61,4 +75,4 @@ def clear_form(selector: str) -> EventSpec:
 
 def with_fields(selector: str, handler: Any) -> EventSpec:
     """Call a handler with the fields of a form, as they stand when the event fires."""
-    return rx.call_script(f"window.zoetrope?.fields({json.dumps(selector)})", callback=handler)
+    return _call("fields", selector, then=handler)
