@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -239,6 +240,44 @@ async def test_many_ended_grants_are_written_off_and_busy_accounts_left_for_the_
     async with studio.db.transaction() as session:
         assert await ledger.expire_grants(session) == 3
         assert await ledger.expire_grants(session) == 0
+
+
+async def test_a_submission_keeps_nobody_from_writing_rows_that_refer_to_its_account(studio: Studio) -> None:
+    creator, friend = await make_creator(studio), await make_creator(studio)
+    asked = {
+        "account_id": creator.account_id,
+        "retried": False,
+        "month_looked_at": True,
+        "queue_limit": 0,
+        "daily_jobs": 0,
+        "quoted": 1,
+    }
+    async with studio.db.transaction() as submitting:
+        await submitting.execute(
+            text("SELECT submit_generation_v1(CAST(:p AS jsonb))"), {"p": json.dumps(asked)}
+        )
+        async with studio.db.transaction() as other:
+            await other.execute(text("SET LOCAL lock_timeout = '2s'"))
+            await other.execute(
+                text("INSERT INTO memberships (account_id, user_id, role) VALUES (:a, :u, 'member')"),
+                {"a": creator.account_id, "u": friend.user_id},
+            )
+
+
+async def test_a_reference_from_outside_is_given_once(studio: Studio) -> None:
+    creator = await make_creator(studio, credits=0)
+    new = ledger.NewGrant(
+        account_id=creator.account_id,
+        source=GrantSource.MONTHLY,
+        amount=5,
+        expires_at=None,
+        external_ref="monthly:x:2026-05",
+    )
+    for given in (1, 0):
+        async with studio.db.transaction() as session:
+            await ledger.lock_account(session, creator.account_id)
+            assert await ledger.add_grants(session, [new]) == given
+    assert await balance(studio, creator.account_id) == (5, 0)
 
 
 def test_the_command_gives_credits_with_an_end_and_a_source(
