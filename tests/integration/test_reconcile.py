@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from backend.auth.principal import Principal, Role
+from backend.contracts.arq_queue import open_queues
 from backend.db.engine import Database
+from backend.db.listen import OutboxBell
 from backend.domain.generation import JobState
 from backend.ending import end_tasks
 from backend.services.cancel_generation import cancel_generation
@@ -21,6 +23,7 @@ from backend.services.review_cases import claim_case, list_cases
 from backend.services.sweep_generation import sweep_generation
 from backend.studio import Studio
 from jobs.control import lead_term
+from jobs.dispatch import Dispatcher
 from jobs.reconcile import reconcile_once
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
@@ -204,6 +207,19 @@ async def test_a_studio_that_lost_nothing_gives_no_finding(studio: Studio, worke
     for _round in range(3):
         await an_hour_passes(studio)
         assert await found(studio) == 0
+
+
+async def test_a_leader_knows_what_waits_once_its_queue_is_rebuilt_and_doubts_nothing_before(
+    studio: Studio, valkey_url: str
+) -> None:
+    job = await submit(studio, await make_creator(studio))
+    queues = open_queues(valkey_url)
+    bell = OutboxBell(studio.db.url, frozenset())
+    dispatcher = Dispatcher(studio, await lead(studio), queues, bell)
+    assert dispatcher.waits("video_never_heard_of")
+    await dispatcher.restore()
+    assert (dispatcher.waits(job.id), dispatcher.waits("video_never_heard_of")) == (True, False)
+    await queues.aclose()
 
 
 async def test_who_leads_also_looks_for_what_fell_through_and_knows_what_waits(
