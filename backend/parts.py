@@ -37,6 +37,7 @@ def _web_command(settings: Settings) -> list[str]:
         "--factory",
         "--respawn-failed-workers",
         "--workers-kill-timeout", "5",
+        "--http1-header-read-timeout", "10000",  # ms: as long as a body may pause
         "--no-access-log",
         "--log-level", "warning",
         "--host", settings.host,
