@@ -44,7 +44,7 @@ async def lead(studio: Studio, work: Callable[[Term], Awaitable[None]]) -> None:
             asked_at = time.monotonic()
             try:
                 async with asyncio.timeout(leadership.TERM_LEASE.total_seconds() / 2):
-                    async with studio.db.transaction() as session:
+                    async with studio.db.single() as session:
                         number = await leadership.claim(session, name=NAME, holder=holder)
                 renewed_at = asked_at
             except (SQLAlchemyError, OSError, TimeoutError) as error:

@@ -18,17 +18,22 @@ from jobs.hearing import Hearing
 log = get_logger(__name__)
 
 EVERY_S = 1.0
+SELDOM_S = 5.0
+"""Standing still is a matter of minutes, and rest of half a minute and more."""
 
 
 async def reap(studio: Studio, hearing: Hearing) -> None:
     """Reap for ever."""
+    seldom_at = studio.clock.monotonic()
     while True:
         await asyncio.sleep(EVERY_S)
         if hearing.for_s() < LEASE.total_seconds():
             continue
         try:
             await expire_leases(studio)
-            await expire_stalled(studio)
-            await judge_resting_workers(studio)
+            if (now := studio.clock.monotonic()) >= seldom_at:
+                seldom_at = now + SELDOM_S
+                await expire_stalled(studio)
+                await judge_resting_workers(studio)
         except (SQLAlchemyError, OSError, StorageError) as error:
             log.warning("reap.waits", error=type(error).__name__)

@@ -39,7 +39,7 @@ async def relay_outbox(studio: Studio, redis_url: str) -> None:
 
 async def relay_once(studio: Studio, queues: ArqRedis) -> bool:
     """One round over all consumers; True when one of them had a full batch."""
-    async with studio.db.transaction() as session:
+    async with studio.db.single() as session:
         events = await outbox.take(session, *QUEUE_OF, limit=BATCH, hidden=HIDDEN)
     for event in events:
         await hand_over_step(queues, event)

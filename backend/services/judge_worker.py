@@ -102,7 +102,7 @@ async def judge_worker(session: AsyncSession, worker_id: str) -> None:
 
 async def judge_resting_workers(studio: Studio) -> None:
     """Judge those that rest again: one that is the last of its kind by now, or was started again, rests less."""
-    async with studio.db.reading() as session:
+    async with studio.db.single() as session:
         resting = (await session.execute(_RESTING, {"lease_s": LEASE.total_seconds()})).scalars().all()
     for worker_id in resting:
         async with studio.db.transaction() as session:
@@ -118,6 +118,6 @@ def takes_now(state: str, quarantined_until: datetime | None, now: datetime) -> 
 
 async def read_standings(studio: Studio) -> dict[str, Takes]:
     """What each worker may be given now, for the dispatcher: ONE is a single job on probation, in the run slot."""
-    async with studio.db.reading() as session:
+    async with studio.db.single() as session:
         rows = (await session.execute(_STANDINGS)).all()
     return {row.id: takes_now(row.state, row.quarantined_until, row.now) for row in rows}

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from backend.db.engine import Database
@@ -36,6 +37,34 @@ async def test_connections_that_postgres_ended_are_replaced_before_they_are_used
                 await asyncio.sleep(0.005)
         pids = await asyncio.gather(*(answers(db) for _ in range(3)))
         assert not ended & set(pids)
+    finally:
+        await db.close()
+        await other.close()
+
+
+async def test_a_single_statement_is_committed_at_once_and_leaves_transactions_as_they_are(
+    pg_url: str,
+) -> None:
+    db, other = Database(pg_url, pool_size=1), Database(pg_url)
+
+    async def count() -> int:
+        async with other.reading() as session:
+            return int((await session.execute(text("SELECT count(*) FROM once"))).scalar_one())
+
+    async def fail_in_a_transaction() -> None:
+        async with db.transaction() as session:
+            await session.execute(text("INSERT INTO once VALUES (2)"))
+            raise RuntimeError
+
+    try:
+        async with db.single() as session:
+            await session.execute(text("CREATE TABLE once (n int)"))
+        async with db.single() as session:
+            await session.execute(text("INSERT INTO once VALUES (1)"))
+            assert await count() == 1
+        with pytest.raises(RuntimeError):
+            await fail_in_a_transaction()
+        assert await count() == 1
     finally:
         await db.close()
         await other.close()
