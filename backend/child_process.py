@@ -131,13 +131,15 @@ def wait_until(
     return False
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that says something, for an error message."""
+def last_line(log: Path, beginning: str = "") -> str:
+    """The last line of a log that says something, for an error message: the last that begins so, if one is given."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
+    if beginning:
+        return next((line.strip() for line in reversed(lines) if line.startswith(beginning)), "")
     telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "rror" in line]
     return (telling or [line for line in lines if line.strip()] or [""])[-1].strip()

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.accelerator import check_device
 from backend.data_dir import MIN_FREE_BYTES, prepare_data_dir
 from backend.embedded_valkey import find_binary
 from backend.external_services import check_database, check_storage, check_valkey, without_password
 from backend.operator_errors import OperatorError
-from backend.parts import check_port, web_answers
-from backend.runtime import read_runtime
-from backend.settings import ROOT, Settings
+from backend.parts import check_port
+from backend.runtime import Runtime, read_runtime
+from backend.settings import ROOT, Device, Settings
 from backend.untrusted_proxy import remembered_proxy
+from backend.web_probe import lives, what_is_missing
 
 TORCH_PROBE = """
 import torch
@@ -144,7 +146,8 @@ def _storage(settings: Settings) -> Finding:
     return Finding(part="storage", found=f"{without_password(settings.storage_url)} can be written")
 
 
-def _torch(_settings: Settings) -> Finding:
+def _torch(settings: Settings) -> Finding:
+    check_device(settings)
     # In a process of its own: a broken build takes its importer down with it.
     probe = subprocess.run(
         [sys.executable, "-c", TORCH_PROBE], capture_output=True, text=True, check=False, cwd=ROOT
@@ -152,7 +155,11 @@ def _torch(_settings: Settings) -> Finding:
     if probe.returncode != 0:
         cause = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
         return Finding(part="torch", found=cause, broken=True, remedy="delete .venv and run `make setup`")
-    return Finding(part="torch", found=probe.stdout.strip())
+    found = probe.stdout.strip()
+    if settings.device is Device.CUDA and "(CUDA" not in found:
+        remedy = "install a driver that fits this build of torch, or set ZOETROPE_DEVICE=auto"
+        return Finding(part="torch", found=f"{found}, but ZOETROPE_DEVICE=cuda", broken=True, remedy=remedy)
+    return Finding(part="torch", found=found)
 
 
 def _weights(_settings: Settings) -> Finding:
@@ -166,27 +173,62 @@ def _weights(_settings: Settings) -> Finding:
 
 
 def _studio(settings: Settings) -> Finding:
-    runtime = read_runtime(settings.data_dir)
-    if runtime is None or not runtime.is_running():
-        return Finding(part="studio", found="not running", remedy="start it with `make run`")
+    runtime = _running(settings)
+    if runtime is None:
+        return _parts_apart(settings)
     dead = [name for name, mark in runtime.parts.items() if mark.process() is None]
+    missing = what_is_missing(runtime.base_url)
+    logs = f"look into {settings.data_dir / 'logs'}"
     if dead:
-        remedy = f"look into {settings.data_dir / 'logs'}"
-        return Finding(part="studio", found=f"running, but not {', '.join(dead)}", broken=True, remedy=remedy)
-    return Finding(part="studio", found=f"running, process {runtime.supervisor.pid}")
+        found = f"running, but not {', '.join(dead)}"
+    elif missing is None:
+        found = f"running, but {runtime.base_url} does not answer"
+    elif missing:
+        found = f"running, but for want of {', '.join(missing)} no clip can be made"
+    else:
+        return Finding(part="studio", found=f"makes clips, process {runtime.supervisor.pid}")
+    return Finding(part="studio", found=found, broken=True, remedy=logs)
+
+
+def _parts_apart(settings: Settings) -> Finding:
+    """Without a `zoetrope up` here, the parts may run by themselves, on this host or others."""
+    if settings.redis_url is None:
+        return Finding(part="studio", found="not running", broken=True, remedy="start it with `make run`")
+    url = settings.control_url
+    missing = what_is_missing(url)
+    if missing is None:
+        remedy = (
+            "start `zoetrope up`, or the parts one by one and set ZOETROPE_CONTROL_URL to the web process"
+        )
+        return Finding(part="studio", found=f"none at {url}", broken=True, remedy=remedy)
+    if missing:
+        found = f"{url} answers, but for want of {', '.join(missing)} no clip can be made"
+        return Finding(part="studio", found=found, broken=True, remedy="see to what is named")
+    return Finding(part="studio", found=f"{url} makes clips")
+
+
+def _running(settings: Settings) -> Runtime | None:
+    runtime = read_runtime(settings.data_dir)
+    return runtime if runtime is not None and runtime.is_running() else None
 
 
 def _port(settings: Settings) -> Finding:
-    address = f"{settings.host}:{settings.port}"
-    if web_answers(settings):
-        return Finding(part="port", found=f"{address} answers")
-    check_port(settings)
-    return Finding(part="port", found=f"{address} is free")
+    runtime = _running(settings)
+    if runtime is None:
+        # Whatever answers there now is not this studio.
+        check_port(settings)
+        return Finding(part="port", found=f"{settings.host}:{settings.port} is free")
+    if not lives(runtime.base_url):
+        remedy = f"look into {settings.data_dir / 'logs' / 'web.log'}"
+        return Finding(
+            part="port", found=f"nothing answers at {runtime.base_url}", broken=True, remedy=remedy
+        )
+    return Finding(part="port", found=f"this studio answers at {runtime.base_url}")
 
 
 def _worker(settings: Settings) -> Finding:
     if settings.database_url is None:
-        return Finding(part="worker", found="none while the studio is down")
+        return Finding(part="worker", found="unknown while the studio is down", remedy="start the studio")
     check_database(settings.database_url)
     age_s = asyncio.run(_heartbeat_age_s(settings.database_url))
     if age_s is None or age_s > 15:

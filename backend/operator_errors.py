@@ -4,6 +4,9 @@ Each is printed as one line that names the remedy, never as a traceback. Errors 
 `backend.domain.errors`.
 """
 
+WRONGLY_SET_UP = 78
+"""Exit status (EX_CONFIG of sysexits.h) of what can't start however often it is tried; systemd knows it too."""
+
 
 class OperatorError(Exception):
     """Something the person who runs Zoetrope can mend."""
@@ -19,7 +22,11 @@ class OperatorError(Exception):
 class BadSettingError(OperatorError):
     """An environment variable holds something that can't be used."""
 
-    exit_code = 2
+    exit_code = WRONGLY_SET_UP
+
+
+class PartRefusedError(BadSettingError):
+    """A part of the studio said that it can't start as it is set up."""
 
 
 class PortTakenError(OperatorError):

@@ -1,6 +1,5 @@
 """The processes of a studio: what starts each, what it is told, and when it counts as up."""
 
-import http.client
 import os
 import socket
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from backend.operator_errors import PortTakenError
 from backend.settings import Settings
+from backend.web_probe import lives, own_address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,7 @@ def _web_command(settings: Settings) -> list[str]:
 
 def web_answers(settings: Settings) -> bool:
     """Whether the web process answers its health check."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
-    connection = http.client.HTTPConnection(host, settings.port, timeout=2)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return lives(own_address(settings))
 
 
 def check_port(settings: Settings) -> None:

@@ -21,15 +21,17 @@ from typing import Protocol
 
 import psutil
 
+from backend.accelerator import check_device
 from backend.child_process import Process, last_line, signal_group, spawn, stop
 from backend.data_dir import locked, prepare_data_dir, socket_folder
 from backend.embedded import embedded_postgres, embedded_valkey, log_path
 from backend.external_services import check_database, check_storage, check_valkey
 from backend.make_parent import MakeParent
-from backend.operator_errors import OperatorError
+from backend.operator_errors import WRONGLY_SET_UP, OperatorError, PartRefusedError
 from backend.parts import PARTS, Part, check_port, part_environment
 from backend.runtime import ProcessMark, Runtime, forget_runtime, read_runtime, write_runtime
 from backend.settings import ROOT, Settings
+from backend.web_probe import own_address, what_is_missing
 
 TICK_S = 0.05
 HOUSEKEEPING_EVERY_S = 5.0
@@ -37,7 +39,8 @@ MAX_LOG_BYTES = 20 * 1024 * 1024
 FIRST_BACKOFF_S = 0.5
 LAST_BACKOFF_S = 30.0
 STEADY_AFTER_S = 60.0  # a part that lived this long starts its backoff anew
-QUIET_START_S = 45.0  # a part that announces nothing for so long, but lives, no longer holds up the address
+QUIET_START_S = 45.0  # what is not ready after so long is named, once
+ASK_EVERY_S = 1.0
 
 Say = Callable[[str], None]
 
@@ -72,6 +75,7 @@ class _Running:
     announcements: socket.socket
     started_at_s: float
     up: bool = False
+    was_up: bool = False
     restarts: int = 0
     start_again_at_s: float | None = None
 
@@ -91,7 +95,12 @@ class Supervisor:
     _stop_signal: int = 0
     _make: MakeParent = field(default_factory=MakeParent)
     _guardian: subprocess.Popen[bytes] | None = None
-    _first_up_s: float = field(default_factory=time.monotonic)
+    _began_s: float = field(default_factory=time.monotonic)
+    _sign_in_link: str = ""
+    _address_told: bool = False
+    _ready_told: bool = False
+    _delay_told: bool = False
+    _ask_again_at_s: float = 0.0
 
     def run(self) -> int:
         """Runs until INT, TERM or HUP. Raises `OperatorError` when it can't start."""
@@ -99,6 +108,7 @@ class Supervisor:
         with locked(self.settings.data_dir), _signals(self._request_stop):
             self._end_last_run()
             check_port(self.settings)
+            check_device(self.settings)
             check_storage(self.settings)
             try:
                 self._start_guardian()
@@ -111,7 +121,6 @@ class Supervisor:
         return 0
 
     def _start(self) -> None:
-        began_s = time.monotonic()
         settings = self.settings
         if settings.database_url is None:
             url = self._start_server(
@@ -132,21 +141,11 @@ class Supervisor:
         for part in self.parts:
             if not part.needs_database:
                 self._launch(part)
-        sign_in_link = self._prepare_database()
+        self._sign_in_link = self._prepare_database()
         for part in self.parts:
             if part.needs_database:
                 self._launch(part)
         self._write_runtime()
-        while not all(running.up for running in self._running.values()):
-            self._tick()
-            if time.monotonic() - began_s > QUIET_START_S:
-                break
-        for name, running in self._running.items():
-            if not running.up:
-                self.say(f"{name:<10} not up yet: see {log_path(settings, name)}")
-        self.say(f"\nZoetrope is at {settings.public_url}")
-        if sign_in_link:
-            self.say(f"Sign in as its admin, once: {sign_in_link}")
 
     def _start_server(self, name: str, server: Server, death_signal: signal.Signals) -> str:
         began_s = time.monotonic()
@@ -183,7 +182,32 @@ class Supervisor:
         finally:
             answer.unlink(missing_ok=True)
 
-    def _launch(self, part: Part, restarts: int = 0) -> None:
+    def _tell_how_far(self) -> None:
+        """Says where the studio is once pages are served, and that it is ready once clips can be made."""
+        waited_s = time.monotonic() - self._began_s
+        silent = [running for running in self._running.values() if not running.up]
+        if not self._address_told and not any(running.part.answers for running in silent):
+            self._address_told = True
+            self.say(f"\nZoetrope is at {self.settings.public_url} after {waited_s:.1f} s")
+            if self._sign_in_link:
+                self.say(f"Sign in as its admin, once: {self._sign_in_link}")
+            self.say("")
+        missing: list[str] | None = [
+            f"{running.part.name} (see {log_path(self.settings, running.part.name)})" for running in silent
+        ]
+        if not missing:
+            if time.monotonic() < self._ask_again_at_s:
+                return
+            self._ask_again_at_s = time.monotonic() + ASK_EVERY_S
+            missing = what_is_missing(own_address(self.settings))
+        if missing == []:
+            self._ready_told = True
+            self.say(f"{'ready':<10} after {waited_s:.1f} s: clips can be made")
+        elif missing and waited_s > QUIET_START_S and not self._delay_told:
+            self._delay_told = True
+            self.say(f"{'ready':<10} not yet, for want of {', '.join(missing)}")
+
+    def _launch(self, part: Part, restarts: int = 0, *, was_up: bool = False) -> None:
         folder = socket_folder(self.settings.data_dir / "run")
         address = folder / f"notify-{part.name}.sock"
         address.unlink(missing_ok=True)
@@ -208,6 +232,7 @@ class Supervisor:
             process=process,
             announcements=announcements,
             started_at_s=time.monotonic(),
+            was_up=was_up,
             restarts=restarts,
         )
 
@@ -215,6 +240,8 @@ class Supervisor:
         housekeeping_at_s = time.monotonic()
         while True:
             self._tick()
+            if not self._ready_told:
+                self._tell_how_far()
             if time.monotonic() >= housekeeping_at_s:
                 housekeeping_at_s = time.monotonic() + HOUSEKEEPING_EVERY_S
                 with contextlib.suppress(OSError):  # a full disk is no reason to stop what still works
@@ -234,15 +261,18 @@ class Supervisor:
         name = running.part.name
         if running.start_again_at_s is not None:
             if now_s >= running.start_again_at_s:
-                self._launch(running.part, running.restarts)
+                self._launch(running.part, running.restarts, was_up=running.was_up)
                 self._write_runtime()
             return
         status = running.process.poll()
         if status is None:
             if not running.up and self._is_up(running):
-                running.up = True
+                running.up = running.was_up = True
                 self.say(f"{name:<10} up after {now_s - running.started_at_s:.1f} s")
             return
+        if status == WRONGLY_SET_UP and not running.was_up:
+            # One that was up may be so again: a GPU that fell off its bus is back after a reset.
+            raise _refusal(name, last_line(log_path(self.settings, name), beginning=f"zoetrope {name}: "))
         signal_group(running.process, signal.SIGKILL)
         self._forget(running.process.pid)
         running.announcements.close()
@@ -385,10 +415,15 @@ def _signals(request_stop: Callable[[int], None]) -> Iterator[None]:
 
     with ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_IGN:
-                continue  # nohup: whoever started us wants that signal ignored
+            # A script's `&` makes us inherit an ignored INT that nobody asked for; an ignored HUP is nohup's wish.
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             stack.callback(signal.signal, number, signal.signal(number, handle))
         yield
+
+
+def _refusal(name: str, said: str) -> PartRefusedError:
+    return PartRefusedError(f"the {name} can't start", said.removeprefix(f"zoetrope {name}: "))
 
 
 def _ending(status: int) -> str:

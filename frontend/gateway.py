@@ -14,6 +14,7 @@ from frontend.views import (
     CaseView,
     ClipPage,
     ClipView,
+    DoorView,
     Draft,
     JobView,
     KeyView,
@@ -64,12 +65,20 @@ class Gateway(Protocol):
         """The account of a request's `Cookie` header, or the empty account."""
         ...
 
+    async def door(self, *, invitation: str = "") -> DoorView:
+        """What anybody may know before signing in, and what an invitation's code is good for."""
+        ...
+
     async def models(self, who: AccountView) -> list[ModelView]:
         """The models on offer, the default first."""
         ...
 
     async def quote(self, who: AccountView, draft: Draft) -> QuoteView:
         """Price and wait of a draft. Raises Refused with the field that is wrong."""
+        ...
+
+    async def unknown_words(self, who: AccountView, *, model: str, prompt: str) -> str:
+        """A sentence naming the words that the model leaves out; empty where it reads them all."""
         ...
 
     async def submit(self, who: AccountView, draft: Draft) -> JobView:
@@ -88,6 +97,10 @@ class Gateway(Protocol):
         """Ask for the same again, as a new job with a price of its own."""
         ...
 
+    async def vary(self, who: AccountView, clip_id: str, *, press: str) -> JobView:
+        """The same with another seed, as a new job. Two calls with one `press` are one job. Raises Refused."""
+        ...
+
     async def remove(self, who: AccountView, job_id: str) -> None:
         """Delete a job that ended without a clip."""
         ...
@@ -95,11 +108,11 @@ class Gateway(Protocol):
     async def clips(
         self, who: AccountView, *, search: str = "", show: str = "ready", cursor: str = "", limit: int = 40
     ) -> ClipPage:
-        """A page of the gallery, newest first. `show`: ready, favourites, review, stopped or all."""
+        """A page of the gallery, newest first. `show`: ready, favourites, review, blocked, stopped or all."""
         ...
 
     async def clip(self, who: AccountView, clip_id: str) -> ClipView | None:
-        """One clip with its parameters and fresh URLs; None when there is none of that id for this account."""
+        """One clip with its parameters, fresh URLs and neighbours; None when this account has none of that id."""
         ...
 
     async def set_favourite(self, who: AccountView, clip_id: str, favourite: bool) -> None:
@@ -146,6 +159,10 @@ class Gateway(Protocol):
 
     async def cases(self, who: AccountView) -> list[CaseView]:
         """Open review cases, the oldest first. Raises NotAllowed unless `who` may moderate."""
+        ...
+
+    async def waiting_cases(self, who: AccountView) -> int:
+        """How many review cases are open. Raises NotAllowed unless `who` may moderate."""
         ...
 
     async def take_case(self, who: AccountView, case_id: str) -> CaseView:

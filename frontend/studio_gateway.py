@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -20,6 +21,7 @@ from backend.auth.principal import Principal, Role
 from backend.domain import errors
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE
 from backend.services.cancel_generation import cancel_generation
+from backend.services.count_open_cases import count_open_cases
 from backend.services.create_api_key import create_api_key
 from backend.services.decide_review import decide_review, undo_review
 from backend.services.delete_generation import delete_generation
@@ -37,6 +39,7 @@ from backend.services.list_receipts import list_receipts
 from backend.services.media_origin import media_origin
 from backend.services.quote_generation import quote_generation
 from backend.services.rate_generation import rate_generation
+from backend.services.read_invitation import read_invitation
 from backend.services.repeat_generation import repeat_generation, request_of
 from backend.services.review_cases import claim_case, list_cases
 from backend.services.revoke_api_key import revoke_api_key
@@ -53,6 +56,7 @@ from frontend.views import (
     CaseView,
     ClipPage,
     ClipView,
+    DoorView,
     Draft,
     JobView,
     KeyView,
@@ -63,11 +67,14 @@ from frontend.views import (
 
 _AWAY = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable, ConnectionError)
 _FIELDS = {"num_inference_steps": "steps", "input_reference": "image_id"}
+_FIELD_WORDS = {"num_inference_steps": "Steps", "guidance_scale": "Guidance", "input_reference": "Image"}
+_MOST_PROMPT_CHARS = 5000
 _SHOWS = {
     "ready": StateFilter.COMPLETED,
     "favourites": StateFilter.FAVOURITE,
     "review": StateFilter.IN_REVIEW,
-    "stopped": StateFilter.FAILED,
+    "blocked": StateFilter.BLOCKED,
+    "stopped": StateFilter.STOPPED,
     "all": StateFilter.SETTLED,
 }
 _MOST_UNDER_WAY = 100
@@ -102,7 +109,8 @@ def _said_to_pages(
             again_at = ""
             if error.retry_after is not None:
                 again_at = (self._process.studio.clock.now() + error.retry_after).isoformat()
-            raise Refused(error.message, _FIELDS.get(field, field), error.code, again_at) from error
+            words = _in_page_words(error.message)
+            raise Refused(words, _FIELDS.get(field, field), error.code, again_at) from error
         except _AWAY as error:
             raise Unavailable from error
 
@@ -138,6 +146,20 @@ class StudioGateway:
         )
 
     @_said_to_pages
+    async def door(self, *, invitation: str = "") -> DoorView:
+        """How one gets in here, and what an invitation offers."""
+        studio = self._process.studio
+        found = await read_invitation(studio, invitation)
+        return DoorView(
+            signup=studio.settings.signup.value,
+            sends_mail=studio.mailer.enabled,
+            place=urlsplit(studio.settings.public_url).netloc,
+            invitation="" if not invitation else "good" if found else "ended",
+            invited_email=(found.email or "") if found else "",
+            invited_tier=found.tier if found else "",
+        )
+
+    @_said_to_pages
     async def models(self, who: AccountView) -> list[ModelView]:
         """The catalogue, the default first."""
         recipes = sorted(CATALOGUE.values(), key=lambda recipe: (recipe.name != DEFAULT_RECIPE, recipe.title))
@@ -151,6 +173,11 @@ class StudioGateway:
         quote = await quote_generation(studio, _principal(who), request)
         note, again_at = money_wording.shortfall(quote, now=studio.clock.now())
         return replace(wording.quote_view(quote), note=note, again_at=again_at)
+
+    @_said_to_pages
+    async def unknown_words(self, who: AccountView, *, model: str, prompt: str) -> str:
+        """Read the prompt as the model does."""
+        return wording.unknown_words(model or DEFAULT_RECIPE, prompt[:_MOST_PROMPT_CHARS])
 
     @_said_to_pages
     async def submit(self, who: AccountView, draft: Draft) -> JobView:
@@ -199,6 +226,15 @@ class StudioGateway:
         return wording.job_view(again)
 
     @_said_to_pages
+    async def vary(self, who: AccountView, clip_id: str, *, press: str) -> JobView:
+        """The same request with a seed of the studio's choice."""
+        studio, principal = self._process.studio, _principal(who)
+        request = replace(await request_of(studio, principal, clip_id), seed=None)
+        return wording.job_view(
+            await submit_generation(studio, principal, request, idempotency_key=f"vary:{clip_id}:{press}")
+        )
+
+    @_said_to_pages
     async def remove(self, who: AccountView, job_id: str) -> None:
         """Delete an ended job."""
         studio, principal = self._process.studio, _principal(who)
@@ -225,7 +261,7 @@ class StudioGateway:
 
     @_said_to_pages
     async def clip(self, who: AccountView, clip_id: str) -> ClipView | None:
-        """One clip with its parameters."""
+        """One clip with its parameters, and the ready clips before and after it."""
         studio, principal = self._process.studio, _principal(who)
         try:
             job = await get_generation(studio, principal, clip_id, with_place=False)
@@ -234,10 +270,27 @@ class StudioGateway:
         except errors.NotFound:
             return None
         shown = wording.clip_view(job, with_parameters=True)
+        newer, older = await asyncio.gather(
+            *(
+                list_generations(
+                    studio,
+                    principal,
+                    after=job.id,
+                    limit=1,
+                    order=order,
+                    states=StateFilter.COMPLETED,
+                    with_place=False,
+                )
+                for order in (Order.OLDEST_FIRST, Order.NEWEST_FIRST)
+            )
+        )
         return replace(
             shown,
             params=[*shown.params, *attempts_param(attempts)],
             receipt=money_wording.receipt_view(receipt),
+            newer_id=next((found.id for found in newer.items), ""),
+            older_id=next((found.id for found in older.items), ""),
+            again_price=wording.credits(job.quoted),
         )
 
     @_said_to_pages
@@ -338,6 +391,11 @@ class StudioGateway:
         return [wording.case_view(case) for case in cases if wording.is_open(case)]
 
     @_said_to_pages
+    async def waiting_cases(self, who: AccountView) -> int:
+        """The number of open cases."""
+        return await count_open_cases(self._process.studio, _principal(who))
+
+    @_said_to_pages
     async def take_case(self, who: AccountView, case_id: str) -> CaseView:
         """Claim a case for this moderator, and lay its evidence open."""
         case = await claim_case(self._process.studio, _principal(who), case_id)
@@ -385,6 +443,13 @@ def _request(draft: Draft, *, prompt: str) -> GenerationRequest:
         num_inference_steps=_whole_number(draft.steps, "steps"),
         conditioning=(ConditioningRequest(upload_id=draft.image_id),) if draft.image_id else (),
     )
+
+
+def _in_page_words(message: str) -> str:
+    """A use case's message with the API's field names said as the pages label them."""
+    for name, words in _FIELD_WORDS.items():
+        message = message.replace(name, words)
+    return message
 
 
 def _whole_number(text: str, field: str) -> int | None:

@@ -27,6 +27,21 @@ class AccountView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoorView:
+    """What a visitor may know before signing in: who may sign up here, and whether mail reaches them.
+
+    `signup`: open, invitation or closed. `invitation`: good, or ended for a code that does not work any more.
+    """
+
+    signup: str = ""
+    sends_mail: bool = False
+    place: str = ""
+    invitation: str = ""
+    invited_email: str = ""
+    invited_tier: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SizeView:
     """A size on offer. `frame_w` and `frame_h` draw it as a little frame, at most 18 px."""
 
@@ -45,14 +60,37 @@ class ChoiceView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WordView:
+    """A word that a model knows. `colour` (`#rrggbb`) where it names one."""
+
+    value: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordGroup:
+    """Words of one kind, of which a prompt takes one. `slot` names their place in the model's sentence."""
+
+    slot: str
+    label: str
+    words: list[WordView]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelView:
-    """A model as the composer offers it."""
+    """A model as the composer offers it.
+
+    A model with a small vocabulary lists it in `words`; `sentence` says how they make a prompt: segments parted by `|`,
+    each with slots in brackets (`[shape=thing]` has a default), left out when all of its slots are empty.
+    """
 
     id: str = ""
     title: str = ""
     summary: str = ""
     knows: str = ""
-    how_to_add: str = ""
+    small: bool = False
+    sentence: str = ""
+    words: list[WordGroup] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
     sizes: list[SizeView] = field(default_factory=list)
     lengths: list[ChoiceView] = field(default_factory=list)
@@ -94,7 +132,11 @@ class QuoteView:
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """A generation job on its way, or just ended."""
+    """A generation job on its way, or just ended.
+
+    `at_work`: a worker has it, or its clip is on the last yards. `in_review`: a moderator has to decide, so nothing
+    moves by itself. `short` says in a few words why it ended without a clip.
+    """
 
     id: str
     prompt: str
@@ -103,9 +145,13 @@ class JobView:
     facts: str
     headline: str
     detail: str = ""
+    short: str = ""
     charge: str = ""
     stop_cost: str = ""
     aspect: str = "1 / 1"
+    grow: float = 1.0
+    at_work: bool = False
+    in_review: bool = False
     step: int = 0
     steps: int = 0
     percent: int = 0
@@ -154,6 +200,9 @@ class ClipView:
     parent_id: str = ""
     params: list[ParamView] = field(default_factory=list)
     receipt: ReceiptView = field(default_factory=ReceiptView)
+    newer_id: str = ""
+    older_id: str = ""
+    again_price: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,11 +250,17 @@ class KeyView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrameScore:
-    """The classifier's score of one sampled frame, 0 to 100, and where the frame is in the clip."""
+class ScoreView:
+    """One finding of the classifier: what, in which picture, and how strongly (0 to 100) against which threshold.
 
-    at_s: str
+    `at_s` is the second of the clip, as the player seeks it; empty for a still picture or words.
+    """
+
+    what: str
+    where: str
     percent: int
+    threshold: int
+    at_s: str = ""
     over: bool = False
 
 
@@ -224,5 +279,4 @@ class CaseView:
     poster_url: str = ""
     images: list[str] = field(default_factory=list)
     fps: int = 0
-    score: str = ""
-    frames: list[FrameScore] = field(default_factory=list)
+    scores: list[ScoreView] = field(default_factory=list)

@@ -7,7 +7,7 @@ from math import ceil
 from backend.domain.generation import ON_WORKER, JobEvent, JobState, can
 from backend.domain.pricing import partial_charge
 from backend.domain.review import CaseState
-from backend.recipes import CATALOGUE, Capability, Recipe
+from backend.recipes import CATALOGUE, Capability, Recipe, mini_world
 from backend.services.create_api_key import KeyView as Key
 from backend.services.job_view import JobView as Job
 from backend.services.job_view import PlaceView as Place
@@ -18,33 +18,39 @@ from frontend.views import (
     CaseView,
     ChoiceView,
     ClipView,
-    FrameScore,
     JobView,
     KeyView,
     LedgerView,
     ModelView,
     ParamView,
     QuoteView,
+    ScoreView,
     SizeView,
+    WordGroup,
+    WordView,
 )
+from moderation.policy import default_policy
+from moderation.verdict import CLASSIFIER_ERROR
 
 _LITTLE_FRAME_PX = 18
+_MOST_UNKNOWN_WORDS = 8
+# The pace of the first steps says little about the others: they pay for loading and warming up.
+_STEPS_BEFORE_AN_ETA = 3
 NOT_CHARGED = "You were not charged."
-HOW_TO_ADD = "How to connect one is in the README, under “A real model”."
 
 _PHASES = {
     "loading": "Loading the model",
     "encoding_text": "Reading the prompt",
     "decoding": "Developing the frames",
-    "uploading": "Putting it away",
-    "reported": "Putting it away",
+    "uploading": "Saving the clip",
+    "reported": "Saving the clip",
 }
 _STATE_LABELS = {
     JobState.COMPLETED: "Ready",
-    JobState.FAILED: "It did not work",
-    JobState.BLOCKED: "Not shown",
+    JobState.FAILED: "Failed",
+    JobState.BLOCKED: "Not allowed here",
     JobState.CANCELLED: "Cancelled",
-    JobState.IN_REVIEW: "A person is looking at it",
+    JobState.IN_REVIEW: "Waits for a moderator",
 }
 _LEDGER_REASONS = {
     "completed": "A clip",
@@ -106,12 +112,15 @@ def _title(recipe: str) -> str:
 def model_view(recipe: Recipe) -> ModelView:
     """A recipe as the composer offers it."""
     longest = max(max(size.width, size.height) for size in recipe.sizes)
+    small = _has_small_world(recipe)
     return ModelView(
         id=recipe.name,
         title=recipe.title,
         summary=recipe.summary,
-        knows=recipe.knows or recipe.summary,
-        how_to_add=HOW_TO_ADD if recipe.family == "mini" else "",
+        knows=_KNOWS_SHAPES.format(title=recipe.title) if small else recipe.knows or recipe.summary,
+        small=small,
+        sentence=_SENTENCE if small else "",
+        words=_vocabulary() if small else [],
         examples=list(recipe.examples),
         sizes=[
             SizeView(
@@ -132,12 +141,54 @@ def model_view(recipe: Recipe) -> ModelView:
     )
 
 
+_KNOWS_SHAPES = "{title} knows one small world: one shape in one colour that moves over a plain background."
+_SENTENCE = "a [size] [colour] [shape=shape]|[motion]|on a [background] background"
+
+
+def _has_small_world(recipe: Recipe) -> bool:
+    return recipe.family == "mini"
+
+
+def _vocabulary() -> list[WordGroup]:
+    colours = [
+        WordView(value=colour.name, colour="#{:02x}{:02x}{:02x}".format(*colour.rgb))
+        for colour in mini_world.COLOURS
+    ]
+    return [
+        WordGroup(
+            slot="shape", label="Shape", words=[WordView(value=shape.name) for shape in mini_world.SHAPES]
+        ),
+        WordGroup(slot="colour", label="Colour", words=colours),
+        WordGroup(
+            slot="motion",
+            label="Motion",
+            words=[WordView(value=motion.phrases[0]) for motion in mini_world.MOTIONS],
+        ),
+        WordGroup(slot="background", label="Background", words=colours),
+        WordGroup(slot="size", label="Size", words=[WordView(value=size.name) for size in mini_world.SIZES]),
+    ]
+
+
+def unknown_words(model: str, prompt: str) -> str:
+    """What a model with a small vocabulary leaves out of a prompt, as a sentence; empty where nothing is lost."""
+    recipe = CATALOGUE.get(model)
+    if recipe is None or not _has_small_world(recipe):
+        return ""
+    unknown = mini_world.read_prompt(prompt).unknown_words
+    if not unknown:
+        return ""
+    more = len(unknown) - _MOST_UNKNOWN_WORDS
+    listed = ", ".join(unknown[:_MOST_UNKNOWN_WORDS]) + (f" and {more} more" if more > 0 else "")
+    return f"{recipe.title} doesn’t know: {listed}. It leaves {'it' if len(unknown) == 1 else 'them'} out."
+
+
 def quote_view(quote: Quote) -> QuoteView:
     """Price and wait at the button."""
+    left = wait(quote.p50_s, quote.p90_s)
     affordable = quote.credits <= quote.available
     return QuoteView(
         credits=quote.credits,
-        wait=wait(quote.p50_s, quote.p90_s),
+        wait=f"ready in {left}" if left else "",
         known=True,
         affordable=affordable,
         note=""
@@ -158,9 +209,13 @@ def job_view(job: Job) -> JobView:
         facts=f"{_title(job.model)}, {job.width} × {job.height}, {job.seconds} s",
         headline=headline,
         detail=detail,
+        short=_why_ended(job),
         charge=_charge(job),
         stop_cost=stop_cost,
         aspect=f"{job.width} / {job.height}",
+        grow=round(job.width / max(1, job.height), 4),
+        at_work=job.state in ON_WORKER or job.state in (JobState.MODERATING, JobState.APPROVED),
+        in_review=is_in_review(job),
         step=job.steps_done,
         steps=job.num_inference_steps,
         percent=job.progress,
@@ -177,34 +232,44 @@ def _where_it_stands(job: Job) -> tuple[str, str]:
     left = wait(job.place.p50_s, job.place.p90_s) if job.place else ""
     match job.state:
         case JobState.QUEUED if job.input_verdict == "review":
-            return (
-                "A person is looking at it",
-                "Your request waits for a moderator. Nothing is charged before.",
-            )
+            return "Waits for a moderator", "They decide about the request. Nothing is charged before."
         case JobState.QUEUED if job.input_verdict == "pending":
-            return "Checking your request", "Words and images are looked at before they wait."
+            return "Checking the request", ""
         case JobState.QUEUED:
             reason = job.place.reason if job.place else ""
-            return _place(job.place, resumed=job.steps_done > 0), _join(left, reason)
+            ready = f"ready in {left}" if left else ""
+            return _place(job.place, resumed=job.steps_done > 0), _join(ready, reason)
         case state if state in ON_WORKER:
-            return _at_work(job), f"{left} more" if left else ""
+            known = left and job.steps_done >= _STEPS_BEFORE_AN_ETA
+            return _at_work(job), f"{left} left" if known else ""
         case JobState.MODERATING:
-            return "Checking the clip", "It is made; it shows as soon as it has been looked at."
+            return "Checking the clip", ""
         case JobState.IN_REVIEW:
-            return (
-                "A person is looking at it",
-                "It shows as soon as they have decided. Nothing is charged before.",
-            )
+            return "Waits for a moderator", "It shows as soon as they allow it. Nothing is charged before."
         case JobState.APPROVED:
-            return "Signing it", ""
+            return "Publishing it", ""
         case JobState.BLOCKED:
-            return "Not shown", job.error_message or "This studio's rules don't allow it."
+            return "Not allowed here", job.error_message or "This studio's rules don't allow it."
         case JobState.FAILED:
-            return "It did not work", job.error_message or "This is on us."
+            return "Failed", job.error_message or "This is on us."
         case JobState.CANCELLED:
             return "Cancelled", ""
         case _:
             return "Ready", ""
+
+
+def _why_ended(job: Job) -> str:
+    """Why there is no clip, and what it cost, in one short line."""
+    match job.state:
+        case JobState.BLOCKED:
+            why = f"Not allowed here: {_clause(job.clause)}" if job.clause else "Not allowed here"
+        case JobState.FAILED:
+            why = "Failed"
+        case JobState.CANCELLED:
+            why = "Cancelled"
+        case _:
+            return ""
+    return f"{why}, {credits(job.charged)} charged" if job.charged else f"{why}, not charged"
 
 
 def _place(place: Place | None, *, resumed: bool) -> str:
@@ -256,14 +321,15 @@ def is_in_review(job: Job) -> bool:
 def clip_view(job: Job, *, with_parameters: bool = False) -> ClipView:
     """A clip on the wall or on its page."""
     shown = job.state is JobState.COMPLETED and job.released
+    gone = job.state is JobState.COMPLETED and not shown
     label = _STATE_LABELS.get(job.state, "On its way")
-    if job.state is JobState.COMPLETED and not shown:
+    if gone:
         label = "Taken down"
     headline, detail = _where_it_stands(job)
     return ClipView(
         id=job.id,
         prompt=job.prompt,
-        state=job.state.value,
+        state="taken_down" if gone else job.state.value,
         state_label=label,
         state_detail=_sentences("" if headline == label else headline, detail, _charge(job)),
         shown=shown,
@@ -291,7 +357,6 @@ def _sentences(*parts: str) -> str:
 
 
 def _parameters(job: Job) -> Iterator[ParamView]:
-    yield ParamView(name="Prompt", value=job.prompt, long=True)
     if job.negative_prompt:
         yield ParamView(name="Without", value=job.negative_prompt, long=True)
     yield ParamView(name="Model", value=job.model, mono=True)
@@ -341,46 +406,78 @@ def is_open(case: Case) -> bool:
 
 def case_view(case: Case, *, with_evidence: bool = False, fps: int = 0) -> CaseView:
     """A review case, in the queue or (`with_evidence`) on the table."""
-    scores = list(_scores(case))
-    peak = max((score.percent for score in scores), default=None)
-    kinds = case.artifact_kinds if with_evidence else ()
-    clause = (case.clause or "unclear").replace("_", " ")
+    images = [f"/evidence/{case.id}/{upload}" for upload in case.upload_ids]
+    thumbnail = f"/evidence/{case.id}/thumbnail" if "thumbnail" in case.artifact_kinds else ""
     return CaseView(
         id=case.id,
         subject="Clip" if case.stage == "output" else "Request",
-        reason=clause.capitalize(),
+        reason=_clause(case.clause or "unclear"),
         prompt=_join_prompts(case),
         waiting_since=_iso(case.opened_at),
         model=_title(case.model),
-        video_url=f"/evidence/{case.id}/video" if "video" in kinds else "",
-        poster_url=f"/evidence/{case.id}/thumbnail" if "thumbnail" in kinds else "",
-        images=[f"/evidence/{case.id}/{upload}" for upload in case.upload_ids] if with_evidence else [],
+        video_url=f"/evidence/{case.id}/video" if with_evidence and "video" in case.artifact_kinds else "",
+        # Evidence is open only to whoever has the case in hand.
+        poster_url=(thumbnail or next(iter(images), "")) if with_evidence else "",
+        images=images if with_evidence else [],
         fps=fps,
-        score="" if peak is None else f"{peak} of 100",
-        frames=scores if with_evidence else [],
+        scores=list(_scores(case)) if with_evidence else [],
         job_id=case.job_id,
     )
 
 
 def _join_prompts(case: Case) -> str:
-    return f"{case.prompt} — without: {case.negative_prompt}" if case.negative_prompt else case.prompt
+    return f"{case.prompt}, without: {case.negative_prompt}" if case.negative_prompt else case.prompt
 
 
-def _scores(case: Case) -> Iterator[FrameScore]:
+_SURFACES = {
+    "prompt": "Prompt",
+    "negative_prompt": "What it leaves out",
+    "image": "Image that was given",
+    "video": "Clip",
+    "thumbnail": "Thumbnail",
+    "spritesheet": "Spritesheet",
+}
+
+
+def _scores(case: Case) -> Iterator[ScoreView]:
+    """The findings of all rulings, each once: every artifact of a clip carries the ruling on the whole of it."""
+    seen: set[ScoreView] = set()
     for ruling in case.findings:
         found = ruling.get("findings")
         for finding in found if isinstance(found, list) else []:
-            if not isinstance(finding, dict):
-                continue
-            at_s, score, threshold = finding.get("at_s"), finding.get("score"), finding.get("threshold")
-            if isinstance(score, int | float) and isinstance(threshold, int | float):
-                yield FrameScore(
-                    at_s=f"{at_s:.2f} s"
-                    if isinstance(at_s, int | float)
-                    else str(finding.get("surface", "")),
-                    percent=round(100 * min(1.0, max(0.0, score))),
-                    over=score >= threshold,
-                )
+            score = _score(finding) if isinstance(finding, dict) else None
+            if score is not None and score not in seen:
+                seen.add(score)
+                yield score
+
+
+def _score(finding: dict[str, object]) -> ScoreView | None:
+    at_s, score, threshold = finding.get("at_s"), finding.get("score"), finding.get("threshold")
+    if not isinstance(score, int | float) or not isinstance(threshold, int | float):
+        return None
+    surface = str(finding.get("surface", ""))
+    where = _SURFACES.get(surface, surface.replace("_", " ").capitalize())
+    timed = isinstance(at_s, int | float)
+    return ScoreView(
+        what=_clause(str(finding.get("clause", ""))),
+        where=f"{where} at {at_s:.2f} s" if timed else where,
+        at_s=f"{at_s:.3f}" if timed else "",
+        percent=_percent(score),
+        threshold=_percent(threshold),
+        over=score >= threshold,
+    )
+
+
+def _clause(name: str) -> str:
+    """A clause by its title in the policy in force; an older one by its name."""
+    if name == CLASSIFIER_ERROR:
+        return "Could not be judged"
+    known = default_policy().clauses.get(name)
+    return known.title if known else name.replace("_", " ").capitalize()
+
+
+def _percent(share: float) -> int:
+    return round(100 * min(1.0, max(0.0, share)))
 
 
 def _iso(moment: datetime | None) -> str:

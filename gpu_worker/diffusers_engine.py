@@ -20,8 +20,10 @@ from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
 from huggingface_hub.constants import HF_HUB_CACHE
 from PIL import Image
 
+from backend.accelerator import no_cuda
 from backend.contracts import AttemptPhase, FailureCause, Hardware
 from backend.log import get_logger
+from backend.operator_errors import BadSettingError
 from backend.recipes import Recipe
 from backend.settings import Device
 from gpu_worker.checkpoint import Checkpoint, request_fingerprint
@@ -293,7 +295,11 @@ def _load_pipeline(recipe: Recipe, source: str | None, where: dict[str, Any]) ->
 
 
 def choose_device(wanted: Device) -> torch.device:
-    """The device asked for, or the best one there is."""
+    """The device asked for, or the best one there is. Raises `BadSettingError` for one that is not there."""
+    if wanted is Device.CUDA and not torch.cuda.is_available():
+        raise no_cuda(f"torch {torch.__version__} finds no GPU", "see what `zoetrope doctor` says of torch")
+    if wanted is Device.MPS and not torch.backends.mps.is_available():
+        raise BadSettingError("ZOETROPE_DEVICE=mps, but torch finds no Apple GPU", "set ZOETROPE_DEVICE=auto")
     if wanted is not Device.AUTO:
         return torch.device(str(wanted))
     if torch.cuda.is_available():

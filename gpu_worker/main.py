@@ -37,7 +37,11 @@ def main() -> int:
         print(f"zoetrope worker: {error}", file=sys.stderr)
         return error.exit_code
     configure_logging("worker", settings.log_level)
-    asyncio.run(_serve(settings, redis_url))
+    try:
+        asyncio.run(_serve(settings, redis_url))
+    except OperatorError as error:
+        print(f"zoetrope worker: {error}", file=sys.stderr)
+        leave(error.exit_code)
     leave(0)
 
 

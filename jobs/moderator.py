@@ -1,6 +1,5 @@
 """The moderation worker: gives inputs and clips their verdicts. The only process beside the GPU worker with torch."""
 
-
 from backend.contracts.arq_queue import serve_queue
 from backend.log import get_logger
 from backend.notify import notify_ready

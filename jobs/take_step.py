@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from backend.db import outbox
 from backend.domain.events import Consumer
+from backend.ending import end_tasks
 from backend.log import get_logger
 from backend.studio import Studio
 from jobs.queues import STEP_FUNCTION
@@ -21,6 +22,7 @@ log = get_logger(__name__)
 
 Step = Callable[[Studio, str, Mapping[str, Any]], Awaitable[None]]
 STEP_TIMEOUT_S = 1800.0
+KEEPER_ENDS_S = 2.0
 LONGEST_RETRY = timedelta(minutes=10)
 
 
@@ -30,15 +32,19 @@ def step_function(studio: Studio, steps: Mapping[Consumer, Step]) -> Function:
     async def take_step(_context: dict[str, Any], event: dict[str, Any]) -> None:
         await run_step(studio, steps, event)
 
-    return func(take_step, name=STEP_FUNCTION, keep_result=0, max_tries=1, timeout=STEP_TIMEOUT_S)  # type: ignore[arg-type]  # arq's protocol names its parameters
+    return func(take_step, name=STEP_FUNCTION, timeout=STEP_TIMEOUT_S)  # type: ignore[arg-type]  # arq's protocol names its parameters
 
 
 async def run_step(studio: Studio, steps: Mapping[Consumer, Step], event: Mapping[str, Any]) -> None:
     """Run one event. An error makes the row due again, later each time; it never ends the worker."""
     structlog.contextvars.bind_contextvars(trace_id=event["trace_id"])
-    keeper = asyncio.create_task(_keep_hidden(studio, event["id"]))
+    keeper = asyncio.create_task(_keep_hidden(studio, event["id"], event["tries"]))
     try:
-        await steps[Consumer(event["consumer"])](studio, event["subject"], event["payload"])
+        try:
+            await steps[Consumer(event["consumer"])](studio, event["subject"], event["payload"])
+        finally:
+            # Gone before anything is said of the row's end, or it would say something else last.
+            await end_tasks(keeper, within_s=KEEPER_ENDS_S)
         async with studio.db.transaction() as session:
             await outbox.mark_done(session, [event["id"]])
     except Exception as error:
@@ -51,11 +57,11 @@ async def run_step(studio: Studio, steps: Mapping[Consumer, Step], event: Mappin
             async with studio.db.transaction() as session:
                 await outbox.mark_failed(session, event["id"], repr(error), retry_in=retry_in)
     finally:
-        keeper.cancel()
         structlog.contextvars.clear_contextvars()
 
 
-async def _keep_hidden(studio: Studio, event_id: int) -> None:
+async def _keep_hidden(studio: Studio, event_id: int, tries: int) -> None:
+    """Keep the row ours while it is: whoever took it after our time of hiding has it now."""
     while True:
         await asyncio.sleep(HIDDEN.total_seconds() / 3)
         with contextlib.suppress(Exception):
@@ -63,7 +69,7 @@ async def _keep_hidden(studio: Studio, event_id: int) -> None:
                 await session.execute(
                     text(
                         "UPDATE outbox SET available_at = now() + make_interval(secs => :s)"
-                        " WHERE id = :id AND done_at IS NULL"
+                        " WHERE id = :id AND tries = :tries AND done_at IS NULL"
                     ),
-                    {"s": HIDDEN.total_seconds(), "id": event_id},
+                    {"s": HIDDEN.total_seconds(), "id": event_id, "tries": tries},
                 )

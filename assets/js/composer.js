@@ -33,6 +33,12 @@ function keep() {
   }
 }
 
+/** Write into a field as typing does, so that the page hears of it. */
+function write(field, value) {
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, value);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 function grow(field) {
   if (CSS.supports("field-sizing", "content")) return;
   field.style.height = "auto";
@@ -45,6 +51,84 @@ function count(found) {
   const room = found.querySelector("[data-left]");
   if (room) room.textContent = left < 100 ? `${left} characters left` : "";
   found.toggleAttribute("data-empty", !prompt.value.trim());
+  sayWhatIsSet(found);
+  markWords(prompt.value);
+}
+
+/** Beside "More": which of the settings behind it are not as usual. */
+function sayWhatIsSet(found) {
+  const room = found.querySelector("[data-more-set]");
+  if (!room) return;
+  const { steps, seed, negative_prompt: without } = found.elements;
+  const set = [];
+  if (steps?.value && steps.value !== steps.placeholder) set.push(`${steps.value} steps`);
+  if (seed?.value) set.push(`seed ${seed.value}`);
+  if (without?.value.trim()) set.push(`without ${without.value.trim().slice(0, 24)}`);
+  room.textContent = set.map((each) => ` · ${each}`).join("");
+}
+
+// Words that a model knows, as buttons: one of each kind makes the model's sentence.
+
+/** Which word of each slot a prompt has: {colour: "red", background: "blue"}. */
+function wordsIn(prompt) {
+  let text = ` ${prompt.toLowerCase().replace(/[^a-z]+/g, " ")} `;
+  const found = {};
+  const take = (slot, pattern) => {
+    for (const button of document.querySelectorAll(`[data-slot="${slot}"]`)) {
+      const { word } = button.dataset;
+      if (!found[slot] && text.includes(pattern(word))) {
+        found[slot] = word;
+        text = text.replace(pattern(word), " ");
+      }
+    }
+  };
+  take("background", (word) => ` ${word} background `);
+  for (const slot of new Set([...document.querySelectorAll("[data-slot]")].map((button) => button.dataset.slot))) {
+    if (slot !== "background") take(slot, (word) => ` ${word} `);
+  }
+  return found;
+}
+
+function markWords(prompt) {
+  const words = wordsIn(prompt);
+  for (const button of document.querySelectorAll("[data-slot]")) {
+    button.setAttribute("aria-pressed", String(words[button.dataset.slot] === button.dataset.word));
+  }
+}
+
+/** The model's sentence with these words: segments parted by "|", slots in brackets, perhaps with a default. */
+function sentenceOf(template, words) {
+  const segments = template.split("|").map((segment, at) => {
+    let filled = at === 0;
+    const text = segment.replace(/\[(\w+)(?:=(\w+))?\]/g, (_, slot, usual = "") => {
+      filled ||= Boolean(words[slot]);
+      return words[slot] ?? usual;
+    });
+    return filled ? text : "";
+  });
+  return segments.join(" ").replace(/\s+/g, " ").trim().replace(/\ba (?=[aeiou])/g, "an ");
+}
+
+function useWord(button) {
+  const prompt = form()?.elements.prompt;
+  const template = button.closest("[data-sentence]")?.dataset.sentence;
+  if (!prompt || !template) return;
+  const { slot, word } = button.dataset;
+  const words = wordsIn(prompt.value);
+  if (words[slot] === word) delete words[slot];
+  else words[slot] = word;
+  rewrite(prompt, Object.keys(words).length ? sentenceOf(template, words) : "");
+  button.focus();
+}
+
+/** Replace a field's words so that Ctrl Z brings them back, where that does not call up a keyboard on the screen. */
+function rewrite(field, text) {
+  if (matchMedia("(hover: hover)").matches) {
+    field.focus();
+    field.select();
+    if (text ? document.execCommand("insertText", false, text) : document.execCommand("delete")) return;
+  }
+  write(field, text);
 }
 
 /** Put values into the composer: {prompt, model, size, seconds, steps, seed, negative_prompt}. Unknown ones are left. */
@@ -53,11 +137,13 @@ export function fillDraft(fields) {
   if (!found) return;
   for (const [name, value] of Object.entries(fields ?? {})) {
     const control = found.elements.namedItem(name);
-    if (!control || value === null || value === undefined) continue;
+    // What is hidden is no choice: the only one on offer.
+    if (!control || value === null || value === undefined || control.type === "hidden") continue;
     if (control instanceof RadioNodeList) {
-      for (const radio of control) radio.checked = radio.value === String(value);
-    } else if (control.type === "radio") {
-      control.checked = control.value === String(value);
+      const wanted = [...control].find((radio) => radio.value === String(value));
+      if (wanted) wanted.checked = true;
+    } else if (control.tagName === "SELECT") {
+      if ([...control.options].some((option) => option.value === String(value))) control.value = String(value);
     } else {
       control.value = String(value);
       if (control.tagName === "TEXTAREA") grow(control);
@@ -94,6 +180,13 @@ export function draftSent() {
   found.querySelector("z-drop")?.clear();
   keep();
   count(found);
+  // A keyboard on the screen would hide what happens now: show that instead. With a real one, the next prompt follows.
+  if (matchMedia("(hover: none), (max-width: 640px)").matches) {
+    document.activeElement?.blur();
+    drawn().then(() => document.getElementById("now")?.scrollIntoView({ block: "start", behavior: "smooth" }));
+  } else {
+    found.elements.prompt.focus();
+  }
 }
 
 document.addEventListener("input", (event) => {
@@ -115,9 +208,11 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => {
   const example = event.target.closest("[data-example]");
   if (example) {
-    fillDraft({ prompt: example.dataset.example });
-    form()?.elements.prompt.focus();
+    write(form().elements.prompt, example.dataset.example);
+    form().elements.prompt.focus();
   }
+  const word = event.target.closest("[data-slot]");
+  if (word) useWord(word);
   if (event.target.closest("[data-dice]")) {
     fillDraft({ seed: crypto.getRandomValues(new Uint32Array(1))[0] % 2147483647 });
   }

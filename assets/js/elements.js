@@ -76,22 +76,27 @@ class RingElement extends HTMLElement {
   }
 }
 
-/** <z-clip src poster>: a poster that plays while its tile is pointed at or holds the focus. */
+/** <z-clip src poster always>: a poster that plays while its tile is pointed at or holds the focus; with `always`,
+ * for as long as it is there. */
 class ClipElement extends HTMLElement {
   static observedAttributes = ["src", "poster"];
 
   connectedCallback() {
     this.tile = this.closest("[data-tile]") ?? this;
     this.events = new AbortController();
-    const { signal } = this.events;
+    this.drawPoster();
     const start = () => calmly.matches || this.play();
+    if (this.hasAttribute("always")) {
+      start();
+      return;
+    }
+    const { signal } = this.events;
     this.tile.addEventListener("pointerenter", (event) => event.pointerType !== "touch" && start(), { signal });
     this.tile.addEventListener("pointerleave", () => this.tile.matches(":focus-within") || this.stop(), { signal });
     this.tile.addEventListener("focusin", start, { signal });
     this.tile.addEventListener("focusout", (event) => {
       if (!this.tile.contains(event.relatedTarget)) this.stop();
     }, { signal });
-    this.drawPoster();
   }
 
   disconnectedCallback() {
@@ -100,7 +105,13 @@ class ClipElement extends HTMLElement {
   }
 
   attributeChangedCallback(name, before, after) {
-    if (this.isConnected && before !== after && name === "poster") this.drawPoster();
+    if (!this.isConnected || before === after) return;
+    if (name === "poster") this.drawPoster();
+    // A tile that now shows another clip must not go on playing the one before.
+    else if (this.video) {
+      this.stop();
+      if (this.hasAttribute("always")) this.play();
+    }
   }
 
   drawPoster() {
@@ -134,6 +145,67 @@ class ClipElement extends HTMLElement {
   }
 }
 
+/** <z-wall>: tiles ([data-tile], --grow: width over height) in rows of one height. --row is the height wanted, in rem. The
+ * last row is as high as the others, so that few tiles are as large as many. */
+class WallElement extends HTMLElement {
+  connectedCallback() {
+    this.sized = new ResizeObserver(() => this.clientWidth !== this.laid && this.lay());
+    this.sized.observe(this);
+    this.changed = new MutationObserver(() => this.lay());
+    this.changed.observe(this, { childList: true, subtree: true, attributeFilter: ["data-tile"] });
+    this.lay();
+  }
+
+  disconnectedCallback() {
+    this.sized?.disconnect();
+    this.changed?.disconnect();
+  }
+
+  lay() {
+    const width = this.clientWidth;
+    const tiles = [...this.children].filter((tile) => tile.dataset.tile !== undefined);
+    if (!width || !tiles.length) return;
+    this.laid = width;
+    const style = getComputedStyle(this);
+    const gap = parseFloat(style.columnGap) || 0;
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const wanted = parseFloat(style.getPropertyValue("--row")) * rem || 200;
+    const shape = (tile) => parseFloat(tile.style.getPropertyValue("--grow")) || 1;
+    const height = (shapes) => (width - gap * (shapes.length - 1)) / shapes.reduce((sum, each) => sum + each, 0);
+    const set = (row, high) => {
+      for (const tile of row) {
+        tile.style.setProperty("--w", `${Math.floor(shape(tile) * high * 50) / 50}px`);
+        tile.style.setProperty("--h", `${Math.floor(high * 50) / 50}px`);
+      }
+    };
+
+    let row = [];
+    let last = 0;
+    for (const tile of tiles) {
+      const longer = [...row, tile];
+      const before = row.length ? height(row.map(shape)) : Infinity;
+      const after = height(longer.map(shape));
+      if (after > wanted) {
+        row = longer;
+      } else if (wanted - after <= before - wanted) {
+        set(longer, (last = after));
+        row = [];
+      } else {
+        set(row, (last = before));
+        row = [tile];
+      }
+    }
+    if (row.length) {
+      const shapes = row.map(shape);
+      const mean = shapes.reduce((sum, each) => sum + each, 0) / shapes.length;
+      const across = Math.max(1, Math.round((width + gap) / (mean * wanted + gap)));
+      set(row, Math.min(last || height(Array(across).fill(mean)), height(shapes)));
+    }
+    this.dataset.laid = "";
+  }
+}
+
+customElements.define("z-wall", WallElement);
 customElements.define("z-time", TimeElement);
 customElements.define("z-ring", RingElement);
 customElements.define("z-clip", ClipElement);

@@ -13,6 +13,32 @@ function move(by) {
   to.scrollIntoView({ block: "nearest" });
 }
 
+/** Arrow keys: to the tile beside, or to the nearest in the row above or below. */
+function moveBeside(key) {
+  const from = current();
+  if (!from) return false;
+  if (key === "ArrowLeft" || key === "ArrowRight") {
+    move(key === "ArrowRight" ? 1 : -1);
+    return true;
+  }
+  const here = from.getBoundingClientRect();
+  const middle = here.left + here.width / 2;
+  const down = key === "ArrowDown";
+  const others = tiles()
+    .map((tile) => ({ tile, box: tile.getBoundingClientRect() }))
+    .filter(({ box }) => (down ? box.top >= here.bottom - 1 : box.bottom <= here.top + 1));
+  if (!others.length) return true;
+  const edge = down
+    ? Math.min(...others.map(({ box }) => box.top))
+    : Math.max(...others.map(({ box }) => box.bottom));
+  const row = others.filter(({ box }) => Math.abs((down ? box.top : box.bottom) - edge) < 2);
+  const off = ({ box }) => Math.max(box.left - middle, middle - box.right, 0);
+  row.sort((one, other) => off(one) - off(other));
+  (row[0].tile.querySelector("[data-tile-link]") ?? row[0].tile).focus();
+  row[0].tile.scrollIntoView({ block: "nearest" });
+  return true;
+}
+
 const press = (verb) => {
   const button = current()?.querySelector(`[data-verb="${verb}"]`) ?? document.querySelector(`[data-page-verb="${verb}"]`);
   button?.click();
@@ -36,7 +62,12 @@ const KEYS = {
   b: () => press("block"),
   n: () => press("note"),
   s: () => press("skip"),
+  g: () => press("grey"),
   z: () => press("undo"),
+  ArrowLeft: () => moveBeside("ArrowLeft") || press("left"),
+  ArrowRight: () => moveBeside("ArrowRight") || press("right"),
+  ArrowUp: () => moveBeside("ArrowUp"),
+  ArrowDown: () => moveBeside("ArrowDown"),
   "?": () => {
     const help = document.getElementById("keys-help");
     if (help && !help.open) help.showModal();
@@ -44,7 +75,13 @@ const KEYS = {
   },
 };
 
-const PLAYER_KEYS = { ",": (p) => p.step(-1), ".": (p) => p.step(1), l: (p) => p.loop(), " ": (p) => p.toggle() };
+const PLAYER_KEYS = {
+  ",": (p) => p.step(-1),
+  ".": (p) => p.step(1),
+  l: (p) => p.loop(),
+  " ": (p) => p.toggle(),
+  Enter: (p) => p.fill(),
+};
 
 export function watchKeys() {
   document.addEventListener("keydown", (event) => {
@@ -64,7 +101,7 @@ export function watchKeys() {
       event.preventDefault();
       return;
     }
-    if (player && PLAYER_KEYS[event.key]) {
+    if (player && PLAYER_KEYS[event.key] && !(event.key === "Enter" && onButton)) {
       PLAYER_KEYS[event.key](player);
       event.preventDefault();
       return;

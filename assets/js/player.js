@@ -51,6 +51,7 @@ class PlayerElement extends HTMLElement {
         <span class="player-gap"></span>
         <button type="button" data-do="speed" class="player-speed" title="Speed"></button>
         <button type="button" data-do="loop" class="icon-button" aria-pressed="true" aria-label="Loop" title="Loop  l">${icon("loop")}</button>
+        <button type="button" data-do="fill" class="icon-button" aria-label="Full screen" title="Full screen  ↵">${icon("expand")}</button>
       </div>`;
     this.video = this.querySelector("video");
     this.slits = this.querySelector(".player-slits");
@@ -63,6 +64,7 @@ class PlayerElement extends HTMLElement {
       forward: () => this.step(1),
       loop: () => this.loop(),
       speed: () => this.speed(),
+      fill: () => this.fill(),
     };
     this.addEventListener("click", (event) => {
       const button = event.target.closest("[data-do]");
@@ -150,6 +152,20 @@ class PlayerElement extends HTMLElement {
     this.querySelector("[data-do='loop']").setAttribute("aria-pressed", String(this.video.loop));
   }
 
+  /** The whole screen, with the scrubber; on phones that give it to videos alone, the video. */
+  fill() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else if (this.requestFullscreen) this.requestFullscreen().catch(() => {});
+    else this.video.webkitEnterFullscreen?.();
+  }
+
+  /** Stop at a moment, in seconds. */
+  showAt(seconds) {
+    this.wanted = false;
+    this.video.pause();
+    this.seek(Math.min(this.frameCount - 1, Math.round(seconds * this.rateOfFrames)));
+  }
+
   speed() {
     this.rate = ((this.rate ?? 2) + 1) % SPEEDS.length;
     this.video.playbackRate = SPEEDS[this.rate];
@@ -218,7 +234,7 @@ class PlayerElement extends HTMLElement {
     const said = `frame ${frame + 1} of ${this.frameCount}`;
     this.slits.setAttribute("aria-valuenow", String(frame + 1));
     this.slits.setAttribute("aria-valuetext", said);
-    this.querySelector(".player-count").textContent = said;
+    this.querySelector(".player-count").innerHTML = `<span>frame </span>${frame + 1} of ${this.frameCount}`;
   }
 }
 

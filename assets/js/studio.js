@@ -1,13 +1,31 @@
 // The parts of the pages that live in the browser alone. What is lasting goes through the server.
 import "./elements.js";
 import "./player.js";
+import { switchTheme } from "./appearance.js";
 import { draftWhenDrawn, restoreDraft, draftSent } from "./composer.js";
 import { watchForms } from "./account.js";
 import { watchKeys } from "./keys.js";
 import { showSecret } from "./secret.js";
 import { toast } from "./toast.js";
 
+/** A clip is ready: in a tab that nobody looks at, its title says so until somebody does. */
+function arrived({ prompt, href, quiet }) {
+  if (document.hidden) {
+    const before = document.title;
+    document.title = `Ready: ${prompt}`;
+    const seen = () => {
+      if (document.hidden) return;
+      document.title = before;
+      document.removeEventListener("visibilitychange", seen);
+    };
+    document.addEventListener("visibilitychange", seen);
+  }
+  if (!quiet) toast({ text: `Your clip is ready: ${prompt}`, tone: "good", action: "Open", href });
+}
+
 const dialog = (id) => document.getElementById(id);
+
+const early = window.zoetrope?.early ?? [];
 
 window.zoetrope = {
   draftWhenDrawn,
@@ -20,16 +38,19 @@ window.zoetrope = {
     if (found && !found.open) found.showModal();
   },
   close: (id) => dialog(id)?.close(),
-  reveal: (id) => document.getElementById(id)?.scrollIntoView({ block: "nearest" }),
+  arrived,
+  creditsChanged: () => document.querySelector("[data-requote]")?.click(),
+  // React Router's own state stays with the entry: going back and forth works as before.
+  setAddress: (address) => history.replaceState(history.state, "", address),
+  setField: (selector, value) => {
+    const field = document.querySelector(selector);
+    if (field && field !== document.activeElement) field.value = value;
+  },
   door: () => location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`),
   fields: (selector) => Object.fromEntries(new FormData(document.querySelector(selector))),
   clear: (selector) => document.querySelector(selector)?.reset(),
   focus: (selector) => requestAnimationFrame(() => document.querySelector(selector)?.focus()),
 };
-
-const effectiveTheme = () =>
-  document.documentElement.dataset.theme ??
-  (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
@@ -46,15 +67,10 @@ document.addEventListener("click", (event) => {
     );
   }
 
-  if (event.target.closest("[data-theme-toggle]")) {
-    const next = effectiveTheme() === "dark" ? "light" : "dark";
-    document.documentElement.dataset.theme = next;
-    try {
-      localStorage.setItem("zoetrope.theme", next);
-    } catch {
-      // Not kept past this page; nothing else is lost.
-    }
-  }
+  if (event.target.closest("[data-theme-toggle]")) switchTheme();
+
+  const seeker = event.target.closest("[data-seek]");
+  if (seeker) document.querySelector("z-player")?.showAt(Number(seeker.dataset.seek));
 
   // A click on a dialog's backdrop closes it.
   if (event.target instanceof HTMLDialogElement) event.target.close();
@@ -73,6 +89,8 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary")?.focus();
   }
 });
+
+for (const { name, values, answer } of early) answer(window.zoetrope[name]?.(...values));
 
 watchForms();
 watchKeys();

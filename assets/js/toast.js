@@ -3,12 +3,17 @@
 const STAY_MS = 6000;
 const STAY_WITH_ACTION_MS = 10000;
 
-/** Say something: {text, tone: "plain" | "good" | "bad", action: label, clicks: selector of the button to press}. */
-export function toast({ text, tone = "plain", action = "", clicks = "" }) {
+/** Say something: {text, tone: "plain" | "good" | "bad", action: label}. The action presses the element that `clicks`
+ * selects, or goes to `href`. `stayMs`: how long, where not as usual. A notice replaces the one of the same `name`. */
+export function toast({ text, tone = "plain", action = "", clicks = "", href = "", stayMs = 0, name = "" }) {
   const room = document.getElementById("toasts");
   if (!room) return;
   const note = document.createElement("div");
   note.className = `toast toast-${tone}`;
+  if (name) {
+    note.dataset.name = name;
+    room.querySelector(`[data-name="${CSS.escape(name)}"]`)?.remove();
+  }
   const words = document.createElement("span");
   words.textContent = text;
   note.append(words);
@@ -16,7 +21,10 @@ export function toast({ text, tone = "plain", action = "", clicks = "" }) {
     note.classList.add("leaving");
     setTimeout(() => note.remove(), 200);
   };
-  if (action) {
+  if (action && href) {
+    const link = Object.assign(document.createElement("a"), { href, textContent: action });
+    note.append(link);
+  } else if (action) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = action;
@@ -33,7 +41,7 @@ export function toast({ text, tone = "plain", action = "", clicks = "" }) {
   const stay = () => clearTimeout(timer);
   const count = () => {
     stay();
-    timer = setTimeout(leave, action ? STAY_WITH_ACTION_MS : STAY_MS);
+    timer = setTimeout(leave, stayMs || (action ? STAY_WITH_ACTION_MS : STAY_MS));
   };
   note.addEventListener("pointerenter", stay);
   note.addEventListener("focusin", stay);

@@ -63,7 +63,19 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.process = shared
-    for part in (videos, receipts, attempts, models, uploads, media, auth, billing, objects, health, reference):
+    for part in (
+        videos,
+        receipts,
+        attempts,
+        models,
+        uploads,
+        media,
+        auth,
+        billing,
+        objects,
+        health,
+        reference,
+    ):
         app.include_router(part.router)
     app.include_router(_nothing_there)
     install_error_handlers(app)

@@ -53,7 +53,9 @@ class Outermost:
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                    # What is kept in a browser takes over the headers of a 304: a page keeps its own policy.
+                    if status != 304 or name != "content-security-policy":
+                        headers.setdefault(name, value)
                 if scope["scheme"] == "https":
                     headers.setdefault("strict-transport-security", HSTS)
             await send(message)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from backend.accelerator import check_device
 from backend.external_services import check_storage
 from backend.parts import part_environment, part_named
 from backend.runtime import with_running_studio
@@ -59,6 +60,8 @@ def _become(name: str) -> None:
     if part.needs_database:
         settings.require_database_url()
         check_storage(settings)
+    if name == "worker":
+        check_device(settings)
     settings.require_redis_url()
     environment = part_environment(part, settings)
     os.chdir(ROOT)

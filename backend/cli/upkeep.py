@@ -4,16 +4,18 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.doctor import Finding, examine
 from backend.embedded import borrowed_services
 from backend.external_services import check_database
 from backend.operator_errors import OperatorError
 from backend.runtime import with_running_studio
 from backend.settings import ROOT, load_settings
+
+if TYPE_CHECKING:
+    from backend.doctor import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +52,12 @@ def first_start(
 
 
 def doctor() -> None:
-    """Check each part of the installation, and say how to mend what is wrong."""
+    """Check each part of the installation, and say how to mend what is wrong.
+
+    Exit status 1 when clips can't be made.
+    """
+    from backend.doctor import examine
+
     findings = examine(with_running_studio(load_settings()))
     width = max(len(finding.part) for finding in findings)
     for finding in findings:
@@ -104,7 +111,7 @@ def _become_module(module: str, *arguments: str) -> None:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
-def _rendered(finding: Finding, width: int) -> str:
+def _rendered(finding: "Finding", width: int) -> str:
     mark = "!!" if finding.broken else ("--" if finding.remedy else "ok")
     remedy = f"\n{'':>{width + 5}}{finding.remedy}" if finding.remedy else ""
     return f"{mark}  {finding.part:<{width}} {finding.found}{remedy}"

@@ -1,4 +1,4 @@
-"""A moderator's decision. A block takes effect at once; an allow after its minute of undo."""
+"""A moderator's decision. A block takes effect at once; an allow after its minute of undo, and not before."""
 
 from datetime import timedelta
 
@@ -36,7 +36,10 @@ async def decide_review(
     note: str = "",
     undo: timedelta = UNDO,
 ) -> None:
-    """Decide a case that the asker has claimed. Raises `InvalidField`, `NotFound`, `Conflict`, `NotAllowed`."""
+    """Decide an open case that no other moderator has claimed; claiming it first is not needed.
+
+    Raises `InvalidField`, `NotFound`, `Conflict` (decided already, or another moderator has it), `NotAllowed`.
+    """
     require_moderator(principal)
     if decision not in DECISIONS:
         raise InvalidField(f"A decision is one of: {', '.join(DECISIONS)}.", param="decision")

@@ -6,7 +6,7 @@ from typing import Any
 import reflex as rx
 
 from frontend.components.controls import icon, icon_button
-from frontend.components.elements import clip_poster, inline_style, time_ago
+from frontend.components.elements import clip_poster, inline_style, justified, time_ago
 
 
 def withheld(clip: Any) -> rx.Component:
@@ -14,9 +14,10 @@ def withheld(clip: Any) -> rx.Component:
     return rx.el.div(
         rx.match(
             clip.state,
-            ("in_review", icon("moderation")),
+            ("in_review", icon("clock")),
             ("cancelled", icon("stop")),
-            ("blocked", icon("moderation")),
+            ("blocked", icon("blocked")),
+            ("taken_down", icon("blocked")),
             icon("warning"),
         ),
         rx.el.span(clip.state_label, class_name="withheld-label"),
@@ -41,10 +42,15 @@ def poster(
             aria_label=clip.prompt,
             custom_attrs={"data-tile-link": ""},
         ),
-        rx.el.div(
-            rx.el.p(clip.prompt, class_name="tile-prompt"),
-            rx.el.p(clip.model, rx.el.span(clip.seconds), time_ago(clip.created_at), class_name="tile-facts"),
-            class_name="tile-words",
+        rx.cond(
+            clip.shown,
+            rx.el.div(
+                rx.el.p(clip.prompt, class_name="tile-prompt"),
+                rx.el.p(
+                    clip.model, rx.el.span(clip.seconds), time_ago(clip.created_at), class_name="tile-facts"
+                ),
+                class_name="tile-words",
+            ),
         ),
         *([rx.el.div(*actions(clip), class_name="tile-actions")] if actions else []),
         rx.cond(clip.favourite, rx.el.span(icon("heart"), class_name="tile-mark", title="Favourite")),
@@ -55,11 +61,7 @@ def poster(
 
 def wall(clips: Any, *, tile: Callable[[Any], rx.Component], class_name: str = "") -> rx.Component:
     """Posters in justified rows, each at its own aspect ratio."""
-    return rx.el.div(
-        rx.foreach(clips, lambda clip: tile(clip)),
-        rx.el.span(class_name="wall-end", aria_hidden="true"),
-        class_name=f"wall {class_name}".strip(),
-    )
+    return justified(rx.foreach(clips, lambda clip: tile(clip)), class_name=f"wall {class_name}".strip())
 
 
 def mark_buttons(clip: Any, *, favourite: Any, up: Any, down: Any) -> list[rx.Component]:

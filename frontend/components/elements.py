@@ -35,6 +35,20 @@ class PlayerElement(BaseHTML):
     alias = "z-player"
 
 
+class WallElement(BaseHTML):
+    """<z-wall>."""
+
+    tag = "WallElement"
+    alias = "z-wall"
+
+
+class ThemeElement(BaseHTML):
+    """<z-theme>."""
+
+    tag = "ThemeElement"
+    alias = "z-theme"
+
+
 class DropElement(BaseHTML):
     """<z-drop>."""
 
@@ -75,15 +89,35 @@ def ring(
     )
 
 
-def clip_poster(*, poster: Any, src: Any) -> rx.Component:
-    """A poster that plays while its tile is pointed at or focused."""
-    return ClipElement.create(custom_attrs={"poster": poster, "src": src})
+def clip_poster(*, poster: Any, src: Any, plays_at_once: bool = False) -> rx.Component:
+    """A poster that plays while its tile is pointed at or focused; or at once, and for as long as it is there."""
+    return ClipElement.create(
+        custom_attrs={"poster": poster, "src": src, **({"always": ""} if plays_at_once else {})}
+    )
+
+
+def justified(*children: rx.Component, class_name: str) -> rx.Component:
+    """A wall of tiles (`data-tile`, with `--grow` as width over height) in rows of one height."""
+    return WallElement.create(*children, class_name=class_name)
 
 
 def player(*, src: Any, poster: Any, fps: Any, frames: Any, label: Any) -> rx.Component:
     """A player with a scrubber of slits, frame stepping, loop and speed."""
     return PlayerElement.create(
         custom_attrs={"src": src, "poster": poster, "fps": fps, "frames": frames, "label": label}
+    )
+
+
+def theme_choice() -> rx.Component:
+    """Light, dark or as the system, as chips."""
+    choices = (("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
+    return ThemeElement.create(
+        *(
+            rx.el.button(label, type="button", class_name="chip", custom_attrs={"data-theme-choice": theme})
+            for theme, label in choices
+        ),
+        role="group",
+        custom_attrs={"aria-label": "Light or dark"},
     )
 
 

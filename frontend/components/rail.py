@@ -8,6 +8,10 @@ from frontend.components.controls import icon
 from frontend.components.mark import mark
 
 
+def _count(number: Any, meaning: str) -> rx.Component:
+    return rx.cond(number > 0, rx.el.span(number, class_name="rail-count", aria_label=meaning))
+
+
 def _place(name: str, label: str, href: str, here: str, *, badge: Any = None) -> rx.Component:
     return rx.el.a(
         icon(name),
@@ -15,12 +19,13 @@ def _place(name: str, label: str, href: str, here: str, *, badge: Any = None) ->
         *([badge] if badge is not None else []),
         href=href,
         class_name="rail-place",
+        title=label,
         **({"aria_current": "page"} if href == here else {}),
     )
 
 
-def rail(*, here: str, going: Any, may_moderate: Any, account: rx.Component) -> rx.Component:
-    """The places of the studio. `going`: how many jobs are on their way."""
+def rail(*, here: str, going: Any, cases: Any, may_moderate: Any, account: rx.Component) -> rx.Component:
+    """The places of the studio. `going`: how many jobs are on their way; `cases`: how many wait for a moderator."""
     return rx.el.nav(
         rx.el.a(
             mark(),
@@ -31,17 +36,18 @@ def rail(*, here: str, going: Any, may_moderate: Any, account: rx.Component) -> 
         ),
         rx.el.div(
             _place("create", "Create", "/", here),
-            _place(
-                "progress",
-                "In progress",
-                "/progress",
-                here,
-                badge=rx.cond(
-                    going > 0, rx.el.span(going, class_name="rail-count", aria_label="jobs on their way")
+            _place("progress", "In progress", "/progress", here, badge=_count(going, "jobs on their way")),
+            _place("gallery", "Gallery", "/gallery", here),
+            rx.cond(
+                may_moderate,
+                _place(
+                    "moderation",
+                    "Moderation",
+                    "/moderation",
+                    here,
+                    badge=_count(cases, "cases waiting"),
                 ),
             ),
-            _place("gallery", "Gallery", "/gallery", here),
-            rx.cond(may_moderate, _place("moderation", "Moderation", "/moderation", here)),
             class_name="rail-places",
         ),
         account,

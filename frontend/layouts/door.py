@@ -5,6 +5,7 @@ from typing import Any
 import reflex as rx
 
 from frontend.components.controls import icon_button
+from frontend.components.drum import drum
 from frontend.components.mark import mark
 from frontend.layouts.shell import notices
 
@@ -12,7 +13,7 @@ from frontend.layouts.shell import notices
 def door(title: str, words: Any, *children: Any, foot: Any = None) -> rx.Component:
     """One form in a quiet room."""
     return rx.el.div(
-        rx.el.div(mark("mark door-drum"), class_name="door-side", aria_hidden="true"),
+        rx.el.div(drum(), class_name="door-side"),
         rx.el.main(
             rx.el.a(mark(), rx.el.span("Zoetrope"), href="/", class_name="door-mark"),
             rx.el.div(

@@ -9,7 +9,7 @@ from frontend.components.rail import rail
 from frontend.states.session import Session
 
 
-def _account() -> rx.Component:
+def _account(here: str) -> rx.Component:
     return rx.el.div(
         rx.el.a(
             icon("account"),
@@ -21,9 +21,12 @@ def _account() -> rx.Component:
                 ),
                 class_name="rail-label rail-who",
             ),
+            rx.el.span("Account", class_name="rail-short", aria_hidden="true"),
             href="/account",
             class_name="rail-place rail-account",
             aria_label="Account",
+            title="Account",
+            **({"aria_current": "page"} if here == "/account" else {}),
         ),
         rx.el.div(
             icon_button(
@@ -36,13 +39,19 @@ def _account() -> rx.Component:
 
 
 def shell(title: str, *children: Any, here: str = "", head: Any = None, class_name: str = "") -> rx.Component:
-    """A page of the studio. `title` is its heading; `head` stands beside it."""
+    """A page of the studio. `title` is its heading, empty where the page brings its own; `head` stands beside it."""
     return rx.el.div(
         rx.el.a("Skip to the page", href="#stage", class_name="skip"),
-        rail(here=here, going=Session.going, may_moderate=Session.account.may_moderate, account=_account()),
+        rail(
+            here=here,
+            going=Session.going,
+            cases=Session.cases_waiting,
+            may_moderate=Session.account.may_moderate,
+            account=_account(here),
+        ),
         rx.el.main(
             rx.el.header(
-                rx.el.h1(title),
+                *([rx.el.h1(title)] if title else []),
                 *([head] if head is not None else []),
                 class_name="stage-head",
             ),

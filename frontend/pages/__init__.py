@@ -14,9 +14,11 @@ from frontend.pages.gallery import gallery_page
 from frontend.pages.moderation import moderation_page
 from frontend.pages.not_found import not_found
 from frontend.pages.progress import progress_page
+from frontend.pages.real_model import real_model_page
 from frontend.states.account import Account
 from frontend.states.clip import Clip
 from frontend.states.composer import Composer
+from frontend.states.door import Door
 from frontend.states.gallery import Gallery
 from frontend.states.jobs import Jobs
 from frontend.states.moderation import Moderation
@@ -27,7 +29,7 @@ class Page:
     """One address of the studio."""
 
     route: str
-    title: str
+    title: str | rx.Var[str]
     component: Callable[[], rx.Component]
     on_load: list[Any] = field(default_factory=list)
 
@@ -39,13 +41,13 @@ PAGES: tuple[Page, ...] = (
         route="/gallery",
         title="Gallery · Zoetrope",
         component=gallery_page,
-        on_load=[Gallery.open, Jobs.watch],
+        on_load=[Gallery.open, Gallery.follow, Jobs.watch],
     ),
     Page(
         route="/clips/[clip_id]",
-        title="Clip · Zoetrope",
+        title=Clip.tab_title,
         component=clip_page,
-        on_load=[Clip.open, Jobs.watch],
+        on_load=[Clip.open, Clip.follow, Jobs.watch],
     ),
     Page(
         route="/account",
@@ -57,11 +59,17 @@ PAGES: tuple[Page, ...] = (
         route="/moderation",
         title="Moderation · Zoetrope",
         component=moderation_page,
-        on_load=[Moderation.open, Moderation.follow],
+        on_load=[Moderation.open, Moderation.follow, Jobs.watch],
     ),
-    Page(route="/sign-in", title="Sign in · Zoetrope", component=sign_in_page),
-    Page(route="/sign-up", title="Sign up · Zoetrope", component=sign_up_page),
-    Page(route="/reset", title="Reset password · Zoetrope", component=reset_page),
+    Page(
+        route="/models",
+        title="Connect a real model · Zoetrope",
+        component=real_model_page,
+        on_load=[Jobs.watch],
+    ),
+    Page(route="/sign-in", title="Sign in · Zoetrope", component=sign_in_page, on_load=[Door.open]),
+    Page(route="/sign-up", title="Sign up · Zoetrope", component=sign_up_page, on_load=[Door.open]),
+    Page(route="/reset", title="New password · Zoetrope", component=reset_page, on_load=[Door.open]),
     Page(route="/confirm", title="Confirm your address · Zoetrope", component=confirm_page),
 )
 

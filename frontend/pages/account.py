@@ -4,7 +4,7 @@ from typing import Any
 
 import reflex as rx
 
-from frontend.components.controls import button, choice, dialog, field, icon, text_input
+from frontend.components.controls import button, choice, dialog, field, icon, icon_button, text_input
 from frontend.components.elements import theme_choice, time_ago
 from frontend.components.faces import failed, skeleton_rows
 from frontend.components.money import grants, more_credits, receipts
@@ -110,13 +110,13 @@ def _key(key: Any) -> rx.Component:
             rx.el.p(rx.el.span(key.hint, class_name="mono"), rx.el.span(key.scopes), class_name="key-facts"),
         ),
         rx.el.dl(
-            rx.el.div(rx.el.dt("Made"), rx.el.dd(time_ago(key.created_at))),
+            rx.el.div(rx.el.dt("Created"), rx.el.dd(time_ago(key.created_at))),
             rx.el.div(
                 rx.el.dt("Last used"),
                 rx.el.dd(rx.cond(key.last_used_at != "", time_ago(key.last_used_at), rx.el.span("never"))),
             ),
             rx.el.div(
-                rx.el.dt("Ends"),
+                rx.el.dt("Expires"),
                 rx.el.dd(rx.cond(key.expires_at != "", time_ago(key.expires_at), rx.el.span("never"))),
             ),
             class_name="key-times",
@@ -132,6 +132,18 @@ def _key(key: Any) -> rx.Component:
             rx.el.span(key.state_label, class_name="key-over"),
         ),
         class_name=rx.cond(key.live, "key", "key key-dead"),
+    )
+
+
+def _example(title: str, code: Any) -> rx.Component:
+    return rx.el.details(
+        rx.el.summary(title, icon("chevron"), class_name="menu-label"),
+        rx.el.div(
+            rx.el.pre(rx.el.code(custom_attrs={"data-secret": code})),
+            icon_button("copy", "Copy", custom_attrs={"data-secret-copies": code, "data-copied": "Copied"}),
+            class_name="command",
+        ),
+        class_name="example-code",
     )
 
 
@@ -151,9 +163,11 @@ def _new_key() -> rx.Component:
                     icon_name="copy",
                     custom_attrs={"data-secret-copies": "{key}", "data-copied": "Key copied"},
                 ),
-                button("I have it", on_click=Account.forget_secret),
+                button("Done", on_click=Account.forget_secret),
                 class_name="secret-row",
             ),
+            _example("With curl", Account.curl_example),
+            _example("With the openai package", Account.python_example),
             class_name="panel secret-panel",
             role="status",
         ),
@@ -164,7 +178,7 @@ def _new_key() -> rx.Component:
                 name="name",
             ),
             rx.el.fieldset(
-                rx.el.legend("May", class_name="field-label"),
+                rx.el.legend("Permissions", class_name="field-label"),
                 rx.el.div(
                     choice("scope", "write", "Make and read", checked=True),
                     choice("scope", "read", "Read only", checked=False),
@@ -173,7 +187,7 @@ def _new_key() -> rx.Component:
                 class_name="field",
             ),
             rx.el.fieldset(
-                rx.el.legend("Ends after", class_name="field-label"),
+                rx.el.legend("Expires after", class_name="field-label"),
                 rx.el.div(
                     choice("days", "30", "30 days", checked=False),
                     choice("days", "90", "90 days", checked=True),
@@ -183,7 +197,7 @@ def _new_key() -> rx.Component:
                 ),
                 class_name="field",
             ),
-            rx.el.button(rx.el.span("Make a key"), type="submit", class_name="button button-plain"),
+            rx.el.button(rx.el.span("Create key"), type="submit", class_name="button button-plain"),
             rx.el.p(Account.key_error, class_name="field-error", role="alert"),
             on_submit=Account.create_key,
             reset_on_submit=True,
@@ -222,7 +236,7 @@ def _password_dialog() -> rx.Component:
             rx.cond(
                 Account.account.has_password,
                 field(
-                    "Password now",
+                    "Current password",
                     text_input("current", kind="password", auto_complete="current-password", required=True),
                     name="current",
                 ),
@@ -239,6 +253,7 @@ def _password_dialog() -> rx.Component:
                 class_name="dialog-verbs",
             ),
             class_name="dialog-form",
+            method="post",
             custom_attrs={"data-post": "/auth/password", "data-then": "/account"},
         ),
     )

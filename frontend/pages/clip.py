@@ -9,8 +9,13 @@ from frontend.components.controls import button, dialog, icon, icon_button, link
 from frontend.components.elements import inline_style, player, time_ago
 from frontend.components.faces import empty
 from frontend.components.money import receipt
+from frontend.components.stage import live_screen, live_words
 from frontend.layouts.shell import shell
+from frontend.pages.progress import stop_dialog
 from frontend.states.clip import Clip
+from frontend.states.jobs import Jobs
+
+_DELETE = {"data-opens": "delete-clip", "data-page-verb": "delete"}
 
 
 def _parameter(param: Any) -> rx.Component:
@@ -31,37 +36,63 @@ def _parameter(param: Any) -> rx.Component:
 
 def _verbs() -> rx.Component:
     return rx.el.div(
+        rx.cond(
+            Clip.clip.shown,
+            rx.fragment(
+                rx.el.a(
+                    icon("download"),
+                    rx.el.span("Download"),
+                    href=Clip.clip.download_url,
+                    download=True,
+                    # Not a page of ours: the browser asks for it, not the router.
+                    reload_document=True,
+                    class_name="button button-primary clip-download",
+                ),
+                button(
+                    rx.fragment(
+                        "Again with another seed", rx.el.span(Clip.clip.again_price, class_name="verb-price")
+                    ),
+                    icon_name="dice",
+                    on_click=Clip.vary,
+                ),
+            ),
+        ),
         link_button(
             "Use these settings",
             Clip.clip.settings_url,
-            tone="primary",
             icon_name="settings",
             custom_attrs={"data-page-verb": "use"},
         ),
         rx.cond(
             Clip.clip.shown,
-            rx.el.a(
-                icon("download"),
-                rx.el.span("Download"),
-                href=Clip.clip.download_url,
-                download=True,
-                # Not a page of ours: the browser asks for it, not the router.
-                reload_document=True,
-                class_name="button button-plain",
+            rx.el.div(
+                *mark_buttons(Clip.clip, favourite=Clip.favourite, up=Clip.rate(1), down=Clip.rate(-1)),
+                icon_button("trash", "Delete", custom_attrs=_DELETE),
+                class_name="clip-marks",
             ),
-        ),
-        rx.el.div(
-            *mark_buttons(Clip.clip, favourite=Clip.favourite, up=Clip.rate(1), down=Clip.rate(-1)),
-            icon_button(
-                "trash", "Delete", custom_attrs={"data-opens": "delete-clip", "data-page-verb": "delete"}
-            ),
-            class_name="clip-marks",
+            button("Delete", icon_name="trash", custom_attrs=_DELETE),
         ),
         class_name="clip-verbs",
     )
 
 
+def _live_verbs() -> rx.Component:
+    return rx.cond(
+        Clip.job.can_cancel,
+        rx.el.div(
+            button(
+                rx.cond(Clip.job.step > 0, "Stop", "Cancel"),
+                icon_name="close",
+                on_click=Jobs.ask_to_cancel(Clip.job.id),
+                custom_attrs={"data-job": Clip.job.id},
+            ),
+            class_name="clip-verbs",
+        ),
+    )
+
+
 def _screen() -> rx.Component:
+    """The player; while it is made, what can be seen of it; or why there is nothing to see."""
     return rx.el.div(
         rx.cond(
             Clip.clip.shown,
@@ -72,10 +103,18 @@ def _screen() -> rx.Component:
                 frames=Clip.clip.num_frames,
                 label=Clip.clip.prompt,
             ),
-            rx.el.div(withheld(Clip.clip), rx.el.p(Clip.clip.state_detail), class_name="clip-withheld"),
+            rx.cond(
+                (Clip.job.id != "") & ~Clip.job.in_review,
+                rx.el.div(
+                    rx.el.div(live_screen(Clip.job), class_name="live-screen"),
+                    live_words(Clip.job),
+                    class_name="clip-live",
+                ),
+                rx.el.div(withheld(Clip.clip), rx.el.p(Clip.clip.state_detail), class_name="clip-withheld"),
+            ),
         ),
         class_name="clip-screen",
-        custom_attrs=inline_style(__aspect=Clip.clip.aspect, __ratio=Clip.clip.grow),
+        custom_attrs=inline_style(__aspect=Clip.clip.aspect, __ratio=Clip.clip.grow, __grow=Clip.clip.grow),
     )
 
 
@@ -83,14 +122,22 @@ def _filled() -> rx.Component:
     return rx.el.article(
         _screen(),
         rx.el.div(
-            rx.el.h2(Clip.clip.prompt, class_name="clip-prompt"),
+            rx.el.div(
+                rx.el.h1(Clip.clip.prompt, class_name="clip-prompt"),
+                icon_button(
+                    "copy",
+                    "Copy the prompt",
+                    custom_attrs={"data-copies": Clip.clip.prompt, "data-copied": "Prompt copied"},
+                ),
+                class_name="clip-title",
+            ),
             rx.el.p(
                 Clip.clip.model,
                 rx.el.span(Clip.clip.seconds),
                 time_ago(Clip.clip.created_at),
                 class_name="clip-facts",
             ),
-            _verbs(),
+            rx.cond(Clip.clip.under_way, _live_verbs(), _verbs()),
             rx.cond(
                 Clip.clip.parent_id != "",
                 rx.el.p(
@@ -117,6 +164,10 @@ def _filled() -> rx.Component:
 
 
 def _waiting() -> rx.Component:
+    return rx.fragment(rx.el.h1("Clip", class_name="off-screen"), _skeleton())
+
+
+def _skeleton() -> rx.Component:
     return rx.el.div(
         rx.el.div(rx.el.div(class_name="skeleton skeleton-screen"), class_name="clip-screen"),
         rx.el.div(*(rx.el.div(class_name="skeleton skeleton-row") for _ in range(4)), class_name="clip-side"),
@@ -125,29 +176,60 @@ def _waiting() -> rx.Component:
     )
 
 
+def _beside(clip_id: Any, label: str, name: str, key: str) -> rx.Component:
+    return rx.cond(
+        clip_id != "",
+        rx.el.a(
+            icon(name),
+            href=f"/clips/{clip_id}",
+            class_name="icon-button",
+            aria_label=label,
+            title=f"{label}  {key}",
+            custom_attrs={"data-page-verb": name},
+        ),
+        rx.el.span(icon(name), class_name="icon-button beside-none", aria_hidden="true"),
+    )
+
+
+def _way_back() -> rx.Component:
+    return rx.el.div(
+        rx.el.a(icon("left"), "Gallery", href="/gallery", class_name="way-back"),
+        rx.el.div(
+            _beside(Clip.clip.newer_id, "Newer clip", "left", "←"),
+            _beside(Clip.clip.older_id, "Older clip", "right", "→"),
+            class_name="head-side",
+        ),
+        class_name="clip-head",
+    )
+
+
 def clip_page() -> rx.Component:
     """One clip."""
     return shell(
-        "Clip",
+        "",
         rx.cond(
             Clip.missing,
-            empty(
-                "No such clip",
-                "It was deleted, or it belongs to somebody else.",
-                link_button("To the gallery", "/gallery", tone="primary"),
+            rx.fragment(
+                rx.el.h1("Clip", class_name="off-screen"),
+                empty(
+                    "No such clip",
+                    "It was deleted, or it belongs to somebody else.",
+                    link_button("To the gallery", "/gallery", tone="primary"),
+                ),
             ),
             rx.cond(Clip.clip.id != "", _filled(), _waiting()),
         ),
+        stop_dialog(),
         dialog(
             "delete-clip",
             "Delete this clip?",
             rx.el.p("The video and its pictures are removed for good. What it cost is not given back."),
             rx.el.div(
-                button("Keep", custom_attrs={"data-closes": ""}),
+                button("Keep it", custom_attrs={"data-closes": ""}),
                 button("Delete", tone="danger", on_click=Clip.delete),
                 class_name="dialog-verbs",
             ),
         ),
-        head=rx.el.a("Gallery", href="/gallery", class_name="quiet-link"),
+        head=_way_back(),
         class_name="room-clip",
     )

@@ -1,21 +1,24 @@
 """Create: the composer, what is on its way, and the latest clips, on one page."""
 
+from typing import Any
+
 import reflex as rx
 
 from frontend.components.clips import poster, wall
-from frontend.components.controls import choice, icon, icon_button
+from frontend.components.controls import button, choice, icon, icon_button
 from frontend.components.elements import image_drop, inline_style
 from frontend.components.faces import empty, failed, skeleton_tiles
 from frontend.components.money import refusal, shortfall
-from frontend.components.strips import ended_strip, job_strip
+from frontend.components.stage import stage
 from frontend.layouts.shell import shell
-from frontend.pages.progress import stop_dialog
-from frontend.states.browser import with_fields
+from frontend.pages.progress import ended_jobs, stop_dialog
+from frontend.states.browser import with_draft, with_fields
 from frontend.states.composer import Composer
 from frontend.states.jobs import Jobs
 
 _MOST_UPLOAD_BYTES = 20 * 1024 * 1024
 _REQUOTE = with_fields("form[data-composer]", Composer.requote)
+_READ_WORDS = with_fields("form[data-composer]", Composer.read_words)
 
 
 def _error(field: str) -> rx.Component:
@@ -25,7 +28,7 @@ def _error(field: str) -> rx.Component:
     )
 
 
-def _little_frame(size: rx.Var) -> rx.Component:
+def _little_frame(size: Any) -> rx.Component:
     return rx.el.i(
         class_name="little-frame",
         aria_hidden="true",
@@ -33,7 +36,26 @@ def _little_frame(size: rx.Var) -> rx.Component:
     )
 
 
+def _only(name: str, value: Any, label: Any, picture: rx.Component | None = None) -> rx.Component:
+    """The only one on offer: a fact, not a choice."""
+    return rx.el.span(
+        *([picture] if picture is not None else []),
+        label,
+        rx.el.input(type="hidden", name=name, value=value),
+        class_name="only",
+    )
+
+
 def _sizes() -> rx.Component:
+    size = Composer.model.sizes[0]
+    return rx.cond(
+        Composer.model.sizes.length() > 1,
+        _size_choices(),
+        _only("size", size.value, size.label, _little_frame(size)),
+    )
+
+
+def _size_choices() -> rx.Component:
     return rx.el.fieldset(
         rx.el.legend("Size", class_name="off-screen"),
         rx.foreach(
@@ -53,6 +75,15 @@ def _sizes() -> rx.Component:
 
 
 def _lengths() -> rx.Component:
+    length = Composer.model.lengths[0]
+    return rx.cond(
+        Composer.model.lengths.length() > 1,
+        _length_choices(),
+        _only("seconds", length.value, length.label),
+    )
+
+
+def _length_choices() -> rx.Component:
     return rx.el.fieldset(
         rx.el.legend("Length", class_name="off-screen"),
         rx.foreach(
@@ -67,6 +98,14 @@ def _lengths() -> rx.Component:
 
 
 def _models() -> rx.Component:
+    return rx.cond(
+        Composer.models.length() > 1,
+        _model_choice(),
+        _only("model", Composer.model.id, Composer.model.title),
+    )
+
+
+def _model_choice() -> rx.Component:
     return rx.el.label(
         rx.el.span("Model", class_name="off-screen"),
         rx.el.select(
@@ -85,7 +124,12 @@ def _models() -> rx.Component:
 
 def _more() -> rx.Component:
     return rx.el.details(
-        rx.el.summary(icon("more"), "More", class_name="menu-label"),
+        rx.el.summary(
+            icon("more"),
+            "More",
+            rx.el.span(class_name="more-set", custom_attrs={"data-more-set": ""}),
+            class_name="menu-label",
+        ),
         rx.el.div(
             rx.el.div(
                 rx.el.label("Steps", html_for="steps", class_name="field-label"),
@@ -178,11 +222,13 @@ def _composer() -> rx.Component:
                     max_length=Composer.model.max_prompt_chars,
                     aria_describedby="prompt-note",
                     aria_invalid=rx.cond(Composer.error_field == "prompt", "true", "false"),
+                    on_change=_READ_WORDS.debounce(350),
                     custom_attrs={"data-most": Composer.model.max_prompt_chars},
                 ),
                 rx.el.p(
                     id="prompt-note", class_name="field-hint prompt-left", custom_attrs={"data-left": ""}
                 ),
+                rx.el.p(Composer.unknown, class_name="prompt-unknown", role="status"),
                 _error("prompt"),
                 class_name="prompt-room",
             ),
@@ -195,7 +241,11 @@ def _composer() -> rx.Component:
             class_name="composer-top",
         ),
         rx.el.div(
-            rx.el.div(_models(), _sizes(), _lengths(), class_name="controls"),
+            rx.cond(
+                Composer.model.id != "",
+                rx.el.div(_models(), _sizes(), _lengths(), class_name="controls"),
+                rx.el.div(rx.el.span(class_name="skeleton skeleton-word"), class_name="controls"),
+            ),
             _more(),
             rx.el.div(
                 _price(),
@@ -220,51 +270,138 @@ def _composer() -> rx.Component:
         rx.el.input(type="hidden", name="idempotency_key", default_value=""),
         on_submit=Composer.submit,
         reset_on_submit=False,
+        # What is wrong is said here, beside its field and in the studio's words; the browser says nothing.
+        no_validate=True,
         class_name="composer",
         custom_attrs={"data-composer": "", "data-empty": ""},
+    )
+
+
+def _word(group: Any, word: Any) -> rx.Component:
+    return rx.el.button(
+        rx.cond(
+            word.colour != "",
+            rx.el.i(class_name="swatch", aria_hidden="true", custom_attrs=inline_style(__swatch=word.colour)),
+        ),
+        word.value,
+        type="button",
+        class_name="word",
+        aria_pressed="false",
+        custom_attrs={"data-slot": group.slot, "data-word": word.value},
+    )
+
+
+def _words() -> rx.Component:
+    return rx.el.div(
+        rx.foreach(
+            Composer.model.words,
+            lambda group: rx.el.div(
+                rx.el.span(group.label, class_name="words-label"),
+                rx.el.div(
+                    rx.foreach(group.words, lambda word: _word(group, word)),
+                    class_name="words-row",
+                    role="group",
+                    aria_label=group.label,
+                ),
+                class_name="words-group",
+            ),
+        ),
+        class_name="words",
+        custom_attrs={"data-sentence": Composer.model.sentence},
+    )
+
+
+def _examples() -> rx.Component:
+    return rx.el.div(
+        rx.foreach(
+            Composer.model.examples,
+            lambda example: rx.el.button(
+                example, type="button", class_name="example", custom_attrs={"data-example": example}
+            ),
+        ),
+        class_name="examples",
     )
 
 
 def _knows() -> rx.Component:
     return rx.cond(
         Composer.model.knows != "",
-        rx.el.section(
+        rx.el.details(
+            rx.el.summary(
+                icon("help"),
+                "What ",
+                Composer.model.title,
+                " knows",
+                icon("chevron"),
+                class_name="knows-label",
+            ),
             rx.el.p(
                 Composer.model.knows,
-                " ",
-                rx.el.span(Composer.model.how_to_add),
-                class_name="knows-words",
-            ),
-            rx.el.div(
-                rx.foreach(
-                    Composer.model.examples,
-                    lambda example: rx.el.button(
-                        example, type="button", class_name="example", custom_attrs={"data-example": example}
+                rx.cond(
+                    Composer.model.small,
+                    rx.fragment(
+                        " For everything else, ", rx.el.a("connect a real model", href="/models"), "."
                     ),
                 ),
-                class_name="examples",
+                class_name="knows-words",
             ),
+            rx.cond(Composer.model.words.length() > 0, _words(), _examples()),
+            # Open until the first clip is made; then whoever wants it opens it.
+            open=Jobs.loaded & (Jobs.latest.length() == 0) & (Jobs.jobs.length() == 0),
             class_name="knows",
-            aria_label="What this model knows",
         ),
     )
 
 
-def _under_way() -> rx.Component:
-    return rx.cond(
-        Jobs.jobs.length() > 0,
-        rx.el.section(
-            rx.el.h2("In progress", class_name="section-title"),
-            rx.el.ul(
-                rx.foreach(Jobs.on_their_way, lambda job: job_strip(job, cancel=Jobs.ask_to_cancel(job.id))),
-                rx.foreach(
-                    Jobs.ended_lately,
-                    lambda job: ended_strip(job, retry=Jobs.retry(job.id), remove=Jobs.remove(job.id)),
-                ),
-                class_name="strips",
-            ),
-            class_name="section",
+def _queued(job: Any) -> rx.Component:
+    return rx.el.li(
+        rx.el.a(job.prompt, href=f"/clips/{job.id}", class_name="behind-prompt"),
+        rx.el.span(job.headline, class_name="behind-where"),
+        icon_button(
+            "close",
+            f"Cancel: {job.prompt}",
+            on_click=Jobs.ask_to_cancel(job.id),
+            custom_attrs={"data-job": job.id},
         ),
+        class_name="behind-job",
+    )
+
+
+def _now() -> rx.Component:
+    """What is made now, large; what comes next beside it."""
+    return rx.cond(
+        Jobs.staged != "",
+        stage(
+            Jobs.stage_job,
+            Jobs.stage_clip,
+            cancel=Jobs.ask_to_cancel(Jobs.staged),
+            behind=rx.cond(
+                Jobs.behind_stage.length() > 0,
+                rx.el.ul(rx.foreach(Jobs.behind_stage, _queued), class_name="behind"),
+            ),
+        ),
+    )
+
+
+def _asides() -> rx.Component:
+    """In one line: what a moderator has, what ended without a clip, and what the model knows."""
+    return rx.el.div(
+        rx.cond(
+            Jobs.in_review.length() > 0,
+            rx.el.a(
+                icon("clock"),
+                rx.cond(
+                    Jobs.in_review.length() == 1,
+                    "1 clip waits for a moderator",
+                    f"{Jobs.in_review.length()} clips wait for a moderator",
+                ),
+                href="/progress",
+                class_name="asides-link",
+            ),
+        ),
+        ended_jobs(),
+        _knows(),
+        class_name="asides-row",
     )
 
 
@@ -281,12 +418,15 @@ def _latest() -> rx.Component:
             rx.cond(
                 Jobs.loaded,
                 rx.cond(
-                    Jobs.latest.length() > 0,
-                    wall(Jobs.latest, tile=poster),
-                    empty(
-                        "Your clips will play here",
-                        "Write a prompt above, or take one of the examples. The first clip is here in seconds.",
-                        quiet=True,
+                    Jobs.wall.length() > 0,
+                    wall(Jobs.wall, tile=poster),
+                    rx.cond(
+                        Jobs.staged == "",
+                        empty(
+                            "Your clips play here",
+                            "Write a prompt above, or put one together from the words below it.",
+                            quiet=True,
+                        ),
                     ),
                 ),
                 skeleton_tiles(4),
@@ -301,10 +441,18 @@ def create_page() -> rx.Component:
     return shell(
         "Create",
         _composer(),
-        _knows(),
-        _under_way(),
+        _now(),
+        _asides(),
         _latest(),
         stop_dialog(),
+        button(
+            "Ask for the price again",
+            class_name="off-stage",
+            tab_index=-1,
+            aria_hidden="true",
+            on_click=with_draft(Composer.requote),
+            custom_attrs={"data-requote": ""},
+        ),
         here="/",
         class_name="room-create",
     )

@@ -15,12 +15,14 @@ _SHOWS = (
     ("ready", "Ready"),
     ("favourites", "Favourites"),
     ("review", "In review"),
-    ("stopped", "Stopped"),
+    ("blocked", "Not allowed"),
+    ("stopped", "Failed or cancelled"),
     ("all", "All"),
 )
 _KEYS = (
     ("/", "search"),
     ("j  k", "next, previous"),
+    ("← ↑ ↓ →", "to the neighbour"),
     ("space", "play"),
     ("f", "favourite"),
     ("u", "use these settings"),
@@ -40,11 +42,16 @@ def _tile_actions(clip: Any) -> list[rx.Component]:
             class_name="tile-select",
             custom_attrs={"data-verb": "select"},
         ),
-        *mark_buttons(
-            clip,
-            favourite=Gallery.favourite(clip.id, ~clip.favourite),
-            up=Gallery.rate(clip.id, rx.cond(clip.rating == 1, 0, 1)),
-            down=Gallery.rate(clip.id, rx.cond(clip.rating == -1, 0, -1)),
+        rx.cond(
+            clip.shown,
+            rx.fragment(
+                *mark_buttons(
+                    clip,
+                    favourite=Gallery.favourite(clip.id, ~clip.favourite),
+                    up=Gallery.rate(clip.id, rx.cond(clip.rating == 1, 0, 1)),
+                    down=Gallery.rate(clip.id, rx.cond(clip.rating == -1, 0, -1)),
+                )
+            ),
         ),
         rx.el.a(
             icon("settings"),
@@ -105,13 +112,17 @@ def _nothing() -> rx.Component:
     return rx.cond(
         Gallery.filtered,
         empty(
-            "Nothing like that",
-            "No clip matches this search and filter.",
-            button("Show all clips", on_click=Gallery.start_over),
+            "Nothing here",
+            rx.cond(
+                Gallery.search != "",
+                "No clip matches these words and this filter.",
+                "No clip is in this part of the gallery.",
+            ),
+            button("Show ready clips", on_click=Gallery.start_over),
         ),
         empty(
-            "The wall is empty",
-            "Every clip you make hangs here, newest first. Point at one and it plays.",
+            "No clips yet",
+            "Every clip you make appears here, newest first. Point at one and it plays.",
             link_button("Make the first one", "/", tone="primary"),
         ),
     )
@@ -124,7 +135,7 @@ def _selection() -> rx.Component:
             rx.el.p(Gallery.selected_count, " selected", class_name="selection-count", aria_live="polite"),
             button("Favourite", icon_name="heart", on_click=Gallery.favourite_selected),
             button("Delete", icon_name="trash", tone="danger", on_click=Gallery.ask_to_delete("")),
-            icon_button("close", "Let all go", on_click=Gallery.select_none),
+            icon_button("close", "Clear the selection", on_click=Gallery.select_none),
             class_name="selection",
             role="toolbar",
             aria_label="Selected clips",
@@ -152,12 +163,6 @@ def gallery_page() -> rx.Component:
     return shell(
         "Gallery",
         _tools(),
-        rx.cond(
-            Gallery.has_news,
-            rx.el.div(
-                button("New clips: show them", on_click=Gallery.open), class_name="news", role="status"
-            ),
-        ),
         rx.cond(
             Gallery.wall_trouble != "",
             failed(Gallery.wall_trouble, again=Gallery.open),

@@ -4,7 +4,7 @@ from typing import Any
 
 import reflex as rx
 
-from frontend.components.controls import button, icon_button
+from frontend.components.controls import button, icon, icon_button
 from frontend.components.elements import inline_style, player, time_ago
 from frontend.components.faces import empty, failed, skeleton_rows
 from frontend.components.keys_help import keys_help
@@ -14,6 +14,7 @@ from frontend.states.moderation import MOST_NOTE_CHARS, Moderation
 
 _KEYS = (
     ("space", "show or blur"),
+    ("g", "with or without colours"),
     ("a", "allow"),
     ("b", "block"),
     ("n", "write a note"),
@@ -27,9 +28,21 @@ _KEYS = (
 def _queued(case: Any) -> rx.Component:
     return rx.el.li(
         rx.el.button(
-            rx.el.span(case.subject, class_name="case-subject"),
-            rx.el.span(case.reason, class_name="case-reason"),
-            time_ago(case.waiting_since),
+            rx.el.span(
+                rx.cond(
+                    (case.id == Moderation.case.id) & (Moderation.case.poster_url != ""),
+                    rx.el.img(src=Moderation.case.poster_url, alt=""),
+                    rx.cond(case.subject == "Clip", icon("play"), icon("create")),
+                ),
+                class_name="case-picture",
+                aria_hidden="true",
+            ),
+            rx.el.span(
+                rx.el.span(case.reason, class_name="case-reason"),
+                rx.el.span(case.prompt, class_name="case-prompt"),
+                rx.el.span(case.subject, " ", time_ago(case.waiting_since), class_name="case-facts"),
+                class_name="case-words",
+            ),
             type="button",
             on_click=Moderation.take(case.id),
             class_name="case",
@@ -40,11 +53,50 @@ def _queued(case: Any) -> rx.Component:
     )
 
 
-def _bar(score: Any) -> rx.Component:
-    return rx.el.i(
-        class_name=rx.cond(score.over, "score over", "score"),
-        title=f"{score.at_s}: {score.percent} %",
-        custom_attrs=inline_style(__score=score.percent),
+def _score(score: Any) -> rx.Component:
+    return rx.el.li(
+        rx.el.span(score.what, class_name="score-what"),
+        rx.cond(
+            score.at_s != "",
+            rx.el.button(
+                score.where,
+                type="button",
+                class_name="score-where",
+                title="Show this frame",
+                custom_attrs={"data-seek": score.at_s},
+            ),
+            rx.el.span(score.where, class_name="score-where"),
+        ),
+        rx.el.span(
+            rx.el.i(class_name="score-bar"),
+            rx.el.i(class_name="score-limit"),
+            class_name=rx.cond(score.over, "score-track over", "score-track"),
+            custom_attrs=inline_style(__score=score.percent, __limit=score.threshold),
+            aria_hidden="true",
+        ),
+        rx.el.span(
+            rx.el.strong(score.percent), " of 100, threshold ", score.threshold, class_name="score-numbers"
+        ),
+        class_name="score",
+    )
+
+
+def _scores() -> rx.Component:
+    return rx.cond(
+        Moderation.case.scores.length() > 0,
+        rx.el.section(
+            rx.el.h2("What the classifier found", class_name="section-title"),
+            rx.el.ul(rx.foreach(Moderation.case.scores, _score), class_name="scores"),
+            class_name="scores-room",
+        ),
+    )
+
+
+def _evidence_class() -> Any:
+    return rx.cond(
+        Moderation.revealed,
+        rx.cond(Moderation.grey, "evidence-screen greyed", "evidence-screen"),
+        "evidence-screen greyed blurred",
     )
 
 
@@ -72,22 +124,26 @@ def _evidence() -> rx.Component:
                     rx.el.p("There is no picture: the words themselves are the case.", class_name="none"),
                 ),
             ),
-            class_name=rx.cond(Moderation.revealed, "evidence-screen", "evidence-screen blurred"),
+            class_name=_evidence_class(),
         ),
-        button(
-            rx.cond(Moderation.revealed, "Blur", "Show"),
-            icon_name="moderation",
-            on_click=Moderation.reveal,
-            custom_attrs={"data-page-verb": "reveal"},
-        ),
-        rx.cond(
-            Moderation.case.frames.length() > 0,
-            rx.el.figure(
-                rx.el.figcaption("What the classifier found"),
-                rx.el.div(rx.foreach(Moderation.case.frames, _bar), class_name="scores", aria_hidden="true"),
-                class_name="scores-figure",
+        rx.el.div(
+            button(
+                rx.cond(Moderation.revealed, "Blur", "Show"),
+                icon_name="moderation",
+                on_click=Moderation.reveal,
+                custom_attrs={"data-page-verb": "reveal"},
             ),
+            button(
+                "Without colours",
+                icon_name="grey",
+                tone="quiet",
+                on_click=Moderation.toggle_grey,
+                aria_pressed=rx.cond(Moderation.grey, "true", "false"),
+                custom_attrs={"data-page-verb": "grey"},
+            ),
+            class_name="evidence-verbs",
         ),
+        _scores(),
         class_name="evidence",
         aria_label="Evidence",
     )
@@ -98,10 +154,22 @@ def _decision() -> rx.Component:
         rx.el.dl(
             rx.el.div(rx.el.dt("Prompt"), rx.el.dd(Moderation.case.prompt), class_name="param-long"),
             rx.el.div(rx.el.dt("Held because"), rx.el.dd(Moderation.case.reason)),
-            rx.el.div(rx.el.dt("Score"), rx.el.dd(Moderation.case.score)),
             rx.el.div(rx.el.dt("Model"), rx.el.dd(Moderation.case.model)),
-            rx.el.div(rx.el.dt("Clip"), rx.el.dd(Moderation.case.job_id, class_name="mono")),
             rx.el.div(rx.el.dt("Waiting since"), rx.el.dd(time_ago(Moderation.case.waiting_since))),
+            rx.el.div(
+                rx.el.dt("Clip"),
+                rx.el.dd(
+                    rx.el.span(Moderation.case.job_id, class_name="mono"),
+                    icon_button(
+                        "copy",
+                        "Copy the clip's id",
+                        class_name="copy",
+                        custom_attrs={"data-copies": Moderation.case.job_id, "data-copied": "Id copied"},
+                    ),
+                    class_name="case-id",
+                ),
+                class_name="param-long",
+            ),
             class_name="facts",
         ),
         rx.el.form(
@@ -123,12 +191,12 @@ def _decision() -> rx.Component:
                 ),
                 button(
                     "Block",
-                    icon_name="close",
+                    icon_name="blocked",
                     on_click=with_fields("#decision", Moderation.block),
                     custom_attrs={"data-page-verb": "block"},
                 ),
                 icon_button(
-                    "forward",
+                    "right",
                     "Skip to the next",
                     on_click=Moderation.skip,
                     custom_attrs={"data-page-verb": "skip"},
@@ -182,7 +250,9 @@ def moderation_page() -> rx.Component:
                         class_name="bench",
                         custom_attrs={"data-keys": ""},
                     ),
-                    empty("Nobody waits", "New cases come in by themselves. You may leave this page open."),
+                    empty(
+                        "The queue is empty", "New cases appear by themselves. You can leave this page open."
+                    ),
                 ),
                 skeleton_rows(4),
             ),

@@ -1,63 +1,83 @@
-"""In progress: a strip a job, live."""
+"""In progress: a strip a job, live; a row becomes its clip. Then what waits for a moderator, and what ended."""
+
+from typing import Any
 
 import reflex as rx
 
 from frontend.components.controls import button, dialog, link_button
 from frontend.components.faces import empty, failed, skeleton_rows
-from frontend.components.strips import ended_strip, job_strip
+from frontend.components.strips import ended_line, ended_lines, job_strip, ready_strip, review_strip
 from frontend.layouts.shell import shell
 from frontend.states.jobs import Jobs
 
 
 def stop_dialog() -> rx.Component:
-    """Asks before a job is stopped whose steps cost something."""
+    """Asks before a job is stopped whose steps cost something; follows it while it is open."""
     return dialog(
         "stop-job",
         "Stop this job?",
-        rx.el.p(Jobs.stopping_words),
+        rx.el.p(Jobs.stopping_words, aria_live="polite"),
         rx.el.div(
-            button("Let it go on", custom_attrs={"data-closes": ""}),
-            button("Stop it", tone="danger", on_click=Jobs.cancel(Jobs.stopping)),
+            button("Keep it running", custom_attrs={"data-closes": ""}),
+            button("Stop it", tone="danger", on_click=Jobs.cancel(Jobs.stopping), disabled=~Jobs.can_stop),
             class_name="dialog-verbs",
         ),
     )
 
 
-def _lists() -> rx.Component:
+def ended_jobs(*, open_: bool = False) -> rx.Component:
+    """What ended without a clip, folded into one line."""
+
+    def line(job: Any) -> rx.Component:
+        return ended_line(job, retry=Jobs.retry(job.id), remove=Jobs.remove(job.id))
+
+    return ended_lines(Jobs.ended_lately, line=line, remove_all=Jobs.remove_all, open_=open_)
+
+
+def _strip(job: Any) -> rx.Component:
+    return job_strip(job, cancel=Jobs.ask_to_cancel(job.id))
+
+
+def _in_review() -> rx.Component:
     return rx.cond(
-        Jobs.jobs.length() > 0,
-        rx.fragment(
+        Jobs.in_review.length() > 0,
+        rx.el.section(
+            rx.el.h2("With a moderator", class_name="section-title"),
             rx.el.ul(
-                rx.foreach(Jobs.on_their_way, lambda job: job_strip(job, cancel=Jobs.ask_to_cancel(job.id))),
+                rx.foreach(Jobs.in_review, lambda job: review_strip(job, cancel=Jobs.ask_to_cancel(job.id))),
                 class_name="strips",
             ),
-            rx.cond(
-                Jobs.ended_lately.length() > 0,
-                rx.el.section(
-                    rx.el.h2("Ended without a clip", class_name="section-title"),
-                    rx.el.ul(
-                        rx.foreach(
-                            Jobs.ended_lately,
-                            lambda job: ended_strip(
-                                job, retry=Jobs.retry(job.id), remove=Jobs.remove(job.id)
-                            ),
-                        ),
-                        class_name="strips",
-                    ),
-                    class_name="section",
-                ),
-            ),
-        ),
-        empty(
-            "Nothing is on its way",
-            "A job shows here as soon as you send it: its place in the queue, each step, the frame as it sharpens.",
-            link_button("Write a prompt", "/", tone="primary"),
+            class_name="section",
         ),
     )
 
 
+def _lists() -> rx.Component:
+    return rx.fragment(
+        rx.cond(
+            (Jobs.on_their_way.length() > 0) | (Jobs.fresh.length() > 0),
+            rx.el.ul(
+                rx.foreach(Jobs.fresh, ready_strip),
+                rx.foreach(Jobs.on_their_way, _strip),
+                class_name="strips",
+            ),
+            rx.cond(
+                Jobs.in_review.length() > 0,
+                rx.el.p("Nothing else is on its way.", class_name="quiet-words"),
+                empty(
+                    "Nothing is on its way",
+                    "Send a prompt and follow it here: its place in the queue, each step, the picture as it sharpens.",
+                    link_button("Write a prompt", "/", tone="primary"),
+                ),
+            ),
+        ),
+        _in_review(),
+        ended_jobs(open_=True),
+    )
+
+
 def progress_page() -> rx.Component:
-    """All jobs on their way, then those that ended without a clip."""
+    """All jobs on their way, then those in review, then those that ended without a clip."""
     return shell(
         "In progress",
         rx.cond(

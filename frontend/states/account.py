@@ -14,6 +14,15 @@ from frontend.states.jobs import Jobs
 from frontend.views import AccountView, KeyView, LedgerView
 
 _DAYS = {"30": 30, "90": 90, "365": 365, "never": None}
+_EXAMPLE_PROMPT = "a yellow star growing on a green background"
+_CURL = f"""curl {{url}}/v1/videos \\
+  -H "Authorization: Bearer {{key}}" \\
+  -F 'prompt={_EXAMPLE_PROMPT}'"""
+_PYTHON = f"""from openai import OpenAI
+
+client = OpenAI(base_url="{{url}}/v1", api_key="{{key}}")
+video = client.videos.create_and_poll(prompt="{_EXAMPLE_PROMPT}")
+client.videos.download_content(video.id).write_to_file("star.mp4")"""
 
 
 class Account(Jobs):
@@ -90,6 +99,16 @@ class Account(Jobs):
         self.new_name = key.name
         await self._read_account(who)
         return browser.show_secret(secret)
+
+    @rx.var
+    def curl_example(self) -> str:
+        """A request with `{key}` for the new key, to copy."""
+        return _CURL.format(url=self.router.url.origin, key="{key}")
+
+    @rx.var
+    def python_example(self) -> str:
+        """The same with the openai package."""
+        return _PYTHON.format(url=self.router.url.origin, key="{key}")
 
     @rx.event
     async def forget_secret(self) -> EventSpec | None:

@@ -22,10 +22,46 @@ def _call(name: str, *values: Any, then: Any = None) -> EventSpec:
 
 
 def toast(
-    text: str, *, tone: Literal["plain", "good", "bad"] = "plain", action: str = "", clicks: str = ""
+    text: str,
+    *,
+    tone: Literal["plain", "good", "bad"] = "plain",
+    action: str = "",
+    clicks: str = "",
+    href: str = "",
+    stay_s: int = 0,
+    instead_of: str = "",
 ) -> EventSpec:
-    """Say something; `action` is a button that presses the element `clicks` selects."""
-    return _call("toast", {"text": text, "tone": tone, "action": action, "clicks": clicks})
+    """Say something; `action` is a button that presses the element `clicks` selects, or a link to `href`.
+
+    `stay_s`: for how long, where the usual time is not right. `instead_of`: it replaces the notice of that name.
+    """
+    return _call(
+        "toast",
+        {
+            "text": text,
+            "tone": tone,
+            "action": action,
+            "clicks": clicks,
+            "href": href,
+            "stayMs": stay_s * 1000,
+            "name": instead_of,
+        },
+    )
+
+
+def arrived(prompt: str, href: str, *, quiet: bool) -> EventSpec:
+    """A clip is ready: said in the tab's title while nobody looks, and here, unless the page shows it (`quiet`)."""
+    return _call("arrived", {"prompt": prompt, "href": href, "quiet": quiet})
+
+
+def credits_changed() -> EventSpec:
+    """There is more or less to spend: a page with a price asks for it again."""
+    return _call("creditsChanged")
+
+
+def set_address(address: str) -> EventSpec:
+    """Show this address in place of the page's own, so that reloading and sharing keep what is seen."""
+    return _call("setAddress", address)
 
 
 def open_dialog(dialog_id: str) -> EventSpec:
@@ -61,6 +97,11 @@ def focus(selector: str) -> EventSpec:
 def go_to_door() -> EventSpec:
     """Load the sign-in page, to come back to this one afterwards."""
     return _call("door")
+
+
+def set_field(selector: str, value: str) -> EventSpec:
+    """Write into a field that the browser keeps."""
+    return _call("setField", selector, value)
 
 
 def show_secret(secret: str) -> EventSpec:

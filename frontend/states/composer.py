@@ -36,11 +36,11 @@ class Composer(Jobs):
     models: list[ModelView] = []
     model: ModelView = ModelView()
     quote: QuoteView = QuoteView()
+    unknown: str = ""
     error_field: str = ""
     error_words: str = ""
     error_code: str = ""
     error_again_at: str = ""
-    sending: bool = False
 
     def _choose(self, model_id: str) -> None:
         chosen = next((model for model in self.models if model.id == model_id), None)
@@ -54,7 +54,8 @@ class Composer(Jobs):
         """Offer the models, then bring back the draft, or the settings of the clip named in the address."""
         who = await self._who()
         self.error_field = self.error_words = ""
-        self.sending = False
+        # The clip that was made here last goes to the wall.
+        self.staged = ""
         self.models = await gateway().models(who)
         source = self.router.url.query_parameters.get("from", "")
         settings = await gateway().settings_of(who, source) if source else None
@@ -68,12 +69,23 @@ class Composer(Jobs):
         who = await self._who()
         draft = _draft(fields or {})
         self._choose(draft.model)
+        self.unknown = await gateway().unknown_words(who, model=draft.model, prompt=draft.prompt)
         try:
             self.quote = await gateway().quote(who, draft)
             if self.error_field != "prompt":
                 self.error_field = self.error_words = ""
         except Refused as refused:
             self.error_field, self.error_words = refused.field, refused.message
+        return None
+
+    @rx.event
+    async def read_words(self, fields: dict[str, Any] | None) -> EventSpec | None:
+        """Say which words of the prompt the model leaves out, as they are typed."""
+        who = await self._who()
+        draft = _draft(fields or {})
+        self.unknown = await gateway().unknown_words(who, model=draft.model, prompt=draft.prompt)
+        if draft.prompt and self.error_field == "prompt":
+            self.error_field = self.error_words = ""
         return None
 
     @rx.event
@@ -91,6 +103,7 @@ class Composer(Jobs):
             self.error_field, self.error_words = refused.field or "form", refused.message
             self.error_code, self.error_again_at = refused.code, refused.again_at
             return browser.focus("#prompt") if refused.field in ("", "prompt") else None
-        await self._read(who)
         await self._who()
-        return [browser.draft_sent(), browser.focus("#prompt")]
+        await self._read(who)
+        # The price is asked for again: what is left may not pay for another.
+        return [browser.draft_sent(), browser.with_draft(Composer.requote)]

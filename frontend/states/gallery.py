@@ -2,15 +2,21 @@
 
 # ruff: noqa: RUF012 - Reflex copies a var's default for each session.
 
+import asyncio
+from urllib.parse import urlencode
+
 import reflex as rx
 from reflex.event import EventSpec
 
 from frontend.gateway import Unavailable, gateway
 from frontend.states import browser
-from frontend.states.jobs import Jobs
+from frontend.states.jobs import COALESCE_S, READ_AGAIN_AFTER_S, Jobs
 from frontend.views import AccountView, ClipView
 
-SHOWS = ("ready", "favourites", "review", "stopped", "all")
+SHOWS = ("ready", "favourites", "review", "blocked", "stopped", "all")
+MOST_WORDS_CHARS = 200
+PAGE = 40
+MOST_READ_AT_ONCE = 100
 
 
 class Gallery(Jobs):
@@ -22,7 +28,6 @@ class Gallery(Jobs):
     show: str = "ready"
     read: bool = False
     wall_trouble: str = ""
-    loading_more: bool = False
     selected: list[str] = []
     leaving: list[str] = []
 
@@ -36,56 +41,91 @@ class Gallery(Jobs):
         """Whether something is hidden by search or filter."""
         return bool(self.search) or self.show != "ready"
 
-    @rx.var
-    def has_news(self) -> bool:
-        """Whether clips were finished that the wall does not show yet."""
-        if not self.read or self.search or self.show != "ready":
-            return False
-        hanging = {clip.id for clip in self.clips}
-        newest = max((clip.created_at for clip in self.clips), default="")
-        return any(clip.id not in hanging and clip.created_at > newest for clip in self.latest)
-
-    async def _first_page(self, who: AccountView) -> None:
+    async def _read_wall(self, who: AccountView, *, at_least: int = 0) -> None:
+        """Read the wall from its start: a page, or `at_least` so many clips where there are as many."""
+        clips: list[ClipView] = []
+        cursor = ""
         try:
-            page = await gateway().clips(who, search=self.search, show=self.show)
+            while True:
+                limit = min(MOST_READ_AT_ONCE, max(PAGE, at_least - len(clips)))
+                page = await gateway().clips(
+                    who, search=self.search, show=self.show, cursor=cursor, limit=limit
+                )
+                clips, cursor = [*clips, *page.clips], page.cursor
+                if not cursor or len(clips) >= at_least:
+                    break
         except Unavailable:
             self.wall_trouble = "The gallery could not be read just now."
             return
-        self.clips, self.cursor = page.clips, page.cursor
-        known = {clip.id for clip in page.clips}
+        self.clips, self.cursor = clips, cursor
+        known = {clip.id for clip in clips}
         self.selected = [clip_id for clip_id in self.selected if clip_id in known]
         self.read, self.wall_trouble = True, ""
 
+    def _address(self) -> EventSpec:
+        asked = {"show": self.show if self.show != "ready" else "", "q": self.search}
+        query = urlencode({name: value for name, value in asked.items() if value})
+        return browser.set_address(f"/gallery?{query}" if query else "/gallery")
+
     @rx.event
     async def open(self) -> EventSpec | None:
-        """Read the first page, as it was searched and filtered."""
+        """Read the first page, searched and filtered as the address says."""
         who = await self._who()
-        await self._first_page(who)
-        return None
+        asked = self.router.url.query_parameters
+        show, search = asked.get("show", ""), asked.get("q", "")
+        self.show = show if show in SHOWS else "ready"
+        self.search = search.strip()[:MOST_WORDS_CHARS]
+        await self._read_wall(who)
+        return browser.set_field("[data-search]", self.search)
+
+    @rx.event(background=True)
+    async def follow(self) -> None:
+        """Hang up what arrives while the page is open, in front of what hangs there."""
+        async with self:
+            who = await self._who()
+        with gateway().watch(who) as changes:
+            while True:
+                await changes.next(READ_AGAIN_AFTER_S)
+                await asyncio.sleep(COALESCE_S)
+                async with self:
+                    who = await self._who()
+                    await self._hang_up_new(who)
+
+    async def _hang_up_new(self, who: AccountView) -> None:
+        if not self.read:
+            return
+        try:
+            newest = (await gateway().clips(who, search=self.search, show=self.show, limit=PAGE)).clips
+        except Unavailable:
+            return
+        hanging = {clip.id for clip in self.clips}
+        first = next((at for at, clip in enumerate(newest) if clip.id in hanging), len(newest))
+        if new := newest[:first]:
+            self.clips = [*new, *self.clips]
 
     @rx.event
     async def find(self, words: str) -> EventSpec | None:
         """Search in the prompts."""
         who = await self._who()
-        self.search = words.strip()[:200]
-        await self._first_page(who)
-        return None
+        self.search = words.strip()[:MOST_WORDS_CHARS]
+        await self._read_wall(who)
+        return self._address()
 
     @rx.event
     async def filter_by(self, show: str) -> EventSpec | None:
         """Show another part of the gallery."""
         who = await self._who()
         self.show = show if show in SHOWS else "ready"
-        await self._first_page(who)
-        return None
+        await self._read_wall(who)
+        return self._address()
 
     @rx.event
-    async def start_over(self) -> EventSpec | None:
+    async def start_over(self) -> list[EventSpec]:
         """Drop search and filter."""
         who = await self._who()
         self.search, self.show = "", "ready"
-        await self._first_page(who)
-        return None
+        await self._read_wall(who)
+        return [self._address(), browser.set_field("[data-search]", "")]
 
     @rx.event
     async def more(self) -> EventSpec | None:
@@ -144,7 +184,7 @@ class Gallery(Jobs):
         for clip_id in chosen:
             await gateway().set_favourite(who, clip_id, True)
         self.selected = []
-        await self._first_page(who)
+        await self._read_wall(who, at_least=len(self.clips))
         return browser.toast(
             f"{len(chosen)} marked as favourites." if len(chosen) > 1 else "Marked as a favourite."
         )
@@ -163,6 +203,7 @@ class Gallery(Jobs):
         gone = await gateway().delete_clips(who, self.leaving)
         self.selected = [clip_id for clip_id in self.selected if clip_id not in self.leaving]
         self.leaving = []
-        await self._first_page(who)
+        # As far as it was read: a wall that shrinks loses one's place.
+        await self._read_wall(who, at_least=len(self.clips) - gone)
         words = "Deleted." if gone == 1 else f"{gone} clips deleted."
         return [browser.close_dialog("delete-clips"), browser.toast(words)]

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF012 - Reflex copies a var's default for each session.
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -12,68 +13,166 @@ from frontend.states import browser
 from frontend.states.session import Session
 from frontend.views import AccountView, ClipView, JobView
 
-LATEST_CLIPS = 12
+LATEST_CLIPS = 13
+MOST_FRESH = 6
 # A lost wake-up costs at most this.
 READ_AGAIN_AFTER_S = 15.0
 COALESCE_S = 0.15
+AWAY = "The studio could not read your jobs just now."
+# These pages show by themselves that a clip arrived.
+_SHOW_ARRIVALS = ("/", "/progress", "/gallery")
+NO_JOB = JobView(id="", prompt="", model="", state="", facts="", headline="")
+
+
+def pick_for_stage(staged: str, jobs: Sequence[JobView], latest: Sequence[ClipView]) -> str:
+    """The id of what is shown large: a job at work before one that waits, else the clip that the last one became.
+
+    What is on the stage (`staged`) stays while nothing has a better claim.
+    """
+    moving = [job for job in jobs if not job.ended and not job.in_review]
+    claims = [job.id for job in moving if job.at_work] or [job.id for job in moving]
+    if not claims:
+        claims = [clip.id for clip in latest if clip.id == staged]
+    return staged if staged in claims else next(iter(claims), "")
 
 
 class Jobs(Session):
-    """What is on its way, and the latest clips beside it."""
+    """What is on its way, and the latest clips beside it.
+
+    `fresh`: clips that became ready since this page was opened. `staged`: what the front page shows large.
+    """
 
     jobs: list[JobView] = []
     latest: list[ClipView] = []
+    fresh: list[ClipView] = []
+    staged: str = ""
     loaded: bool = False
     trouble: str = ""
     stopping: str = ""
-    stopping_words: str = ""
+    _arrived: list[ClipView] = []
+    _ended: list[JobView] = []
 
     @rx.var
     def on_their_way(self) -> list[JobView]:
-        """Jobs that have not ended."""
-        return [job for job in self.jobs if not job.ended]
+        """Jobs that the studio works on or will."""
+        return [job for job in self.jobs if not job.ended and not job.in_review]
+
+    @rx.var
+    def in_review(self) -> list[JobView]:
+        """Jobs that a moderator has to decide about."""
+        return [job for job in self.jobs if job.in_review and not job.ended]
 
     @rx.var
     def ended_lately(self) -> list[JobView]:
-        """Jobs that ended without a clip, until they are put away."""
+        """Jobs that ended without a clip, until they are removed."""
         return [job for job in self.jobs if job.ended]
 
-    async def _read(self, who: AccountView) -> None:
+    @rx.var
+    def stage_job(self) -> JobView:
+        """The job on the stage; an empty one where there is none."""
+        return next((job for job in self.jobs if job.id == self.staged and not job.ended), NO_JOB)
+
+    @rx.var
+    def stage_clip(self) -> ClipView:
+        """The clip that the job on the stage became; an empty one before, or where there is none."""
+        if not self.staged or any(job.id == self.staged and not job.ended for job in self.jobs):
+            return ClipView()
+        return next((clip for clip in self.latest if clip.id == self.staged), ClipView())
+
+    @rx.var
+    def behind_stage(self) -> list[JobView]:
+        """The other jobs on their way."""
+        return [job for job in self.jobs if not job.ended and not job.in_review and job.id != self.staged]
+
+    @rx.var
+    def wall(self) -> list[ClipView]:
+        """The latest clips, without the one on the stage."""
+        return [clip for clip in self.latest if clip.id != self.staged][: LATEST_CLIPS - 1]
+
+    @rx.var
+    def can_stop(self) -> bool:
+        """Whether the job that the stop dialog asks about can still be stopped."""
+        return any(job.id == self.stopping and job.can_cancel for job in self.jobs)
+
+    @rx.var
+    def stopping_words(self) -> str:
+        """What stopping it now would cost, as it goes on."""
+        job = next((job for job in self.jobs if job.id == self.stopping and job.can_cancel), None)
+        if job is None:
+            return "It is rendered already: there is nothing left to stop."
+        return job.stop_cost or "No step is done yet: stopping it now costs nothing."
+
+    async def _read(self, who: AccountView, *, anew: bool = False) -> None:
+        """Read the account's jobs, and its latest clips where one may have arrived (`anew`: in any case)."""
         jobs = await gateway().jobs(who)
-        before, now = (
-            {job.id for job in self.jobs if not job.ended},
-            {job.id for job in jobs if not job.ended},
-        )
-        if not self.loaded or before - now or len(self.latest) < 1:
+        before = {job.id for job in self.jobs if not job.ended}
+        now = {job.id for job in jobs if not job.ended}
+        if anew or not self.loaded or before - now or not self.latest:
             self.latest = (await gateway().clips(who, limit=LATEST_CLIPS)).clips
+        if self.loaded:
+            arrived = [clip for clip in self.latest if clip.id in before - now]
+            self.fresh = [*arrived, *self.fresh][:MOST_FRESH]
+            self._arrived = [*self._arrived, *arrived]
+            self._ended = [*self._ended, *(job for job in jobs if job.went_wrong and job.id in before)]
+        if who.may_moderate:
+            self.cases_waiting = await gateway().waiting_cases(who)
         self.jobs = jobs
-        self.going = len(now)
+        self.staged = pick_for_stage(self.staged, jobs, self.latest)
+        self.going = sum(not job.in_review for job in jobs if not job.ended)
         self.loaded = True
         self.trouble = ""
+
+    def _news(self) -> list[EventSpec]:
+        """What this page does not show by itself: clips that arrived, jobs that ended without one."""
+        path = str(self.router.url.path).rstrip("/") or "/"
+        news = [
+            browser.arrived(
+                clip.prompt, f"/clips/{clip.id}", quiet=path in (*_SHOW_ARRIVALS, f"/clips/{clip.id}")
+            )
+            for clip in self._arrived
+        ]
+        if path not in _SHOW_ARRIVALS:
+            news += [
+                browser.toast(f"{job.short}: “{job.prompt[:80]}”", action="Look", href=f"/clips/{job.id}")
+                for job in self._ended
+                if path != f"/clips/{job.id}"
+            ]
+        self._arrived, self._ended = [], []
+        return news
 
     @rx.event
     async def load(self) -> EventSpec | None:
         """Read everything anew: on arrival, and when the connection is back."""
         who = await self._who()
         try:
-            await self._read(who)
+            await self._read(who, anew=True)
         except Unavailable:
-            self.trouble = "The studio could not read your jobs just now."
+            self.trouble = AWAY
         return None
 
     @rx.event(background=True)
-    async def watch(self) -> None:
+    async def watch(self) -> AsyncIterator[EventSpec]:
         """Follow the account until this page is left; Reflex cancels a page's events when it goes or disconnects."""
         async with self:
             who = await self._who()
+            self.fresh, self._arrived, self._ended = [], [], []
+        anew, credits = True, who.credits
         with gateway().watch(who) as changes:
             while True:
+                news: list[EventSpec] = []
                 async with self:
                     who = await self._who()
                     try:
-                        await self._read(who)
+                        await self._read(who, anew=anew)
+                        anew = False
+                        news = self._news()
                     except Unavailable:
-                        self.trouble = "The studio could not read your jobs just now."
+                        self.trouble = AWAY
+                for notice in news:
+                    yield notice
+                if who.credits != credits:
+                    credits = who.credits
+                    yield browser.credits_changed()
                 await changes.next(READ_AGAIN_AFTER_S)
                 # Several changes at once, as when a step ends, are one reading.
                 await asyncio.sleep(COALESCE_S)
@@ -87,18 +186,18 @@ class Jobs(Session):
             return None
         if not job.stop_cost:
             return Jobs.cancel(job_id)
-        self.stopping, self.stopping_words = job_id, job.stop_cost
+        self.stopping = job_id
         return browser.open_dialog("stop-job")
 
     @rx.event
     async def cancel(self, job_id: str) -> list[EventSpec] | EventSpec | None:
         """Stop a job."""
         who = await self._who()
-        self.stopping = self.stopping_words = ""
         try:
             stopped = await gateway().cancel(who, job_id)
         except Refused as refused:
-            return browser.toast(refused.message, tone="bad")
+            await self._read(who)
+            return [browser.close_dialog("stop-job"), browser.toast(refused.message, tone="bad")]
         await self._read(who)
         said = f"Cancelled. {stopped.charge}".strip()
         return [
@@ -122,5 +221,14 @@ class Jobs(Session):
         """Delete a job that ended without a clip."""
         who = await self._who()
         await gateway().remove(who, job_id)
+        await self._read(who)
+        return None
+
+    @rx.event
+    async def remove_all(self) -> EventSpec | None:
+        """Delete all jobs that ended without a clip, as they are listed."""
+        who = await self._who()
+        for job in [job for job in self.jobs if job.ended]:
+            await gateway().remove(who, job.id)
         await self._read(who)
         return None

@@ -9,6 +9,7 @@ from typing import Any
 import reflex as rx
 from reflex.event import EventSpec
 
+from backend.domain.review import UNDO
 from frontend.gateway import Refused, Unavailable, gateway
 from frontend.states import browser
 from frontend.states.jobs import Jobs
@@ -21,11 +22,12 @@ RENEW_CLAIM_EVERY = 6
 
 
 class Moderation(Jobs):
-    """Open cases, and the one on the table."""
+    """Open cases, and the one on the table: blurred until `revealed`, then in its colours unless `grey`."""
 
     cases: list[CaseView] = []
     case: CaseView = CaseView()
     revealed: bool = False
+    grey: bool = False
     read: bool = False
     queue_trouble: str = ""
     decided: int = 0
@@ -37,6 +39,7 @@ class Moderation(Jobs):
         except Unavailable:
             self.queue_trouble = "The queue could not be read just now."
             return
+        self.cases_waiting = len(self.cases)
         self.read, self.queue_trouble = True, ""
         known = [case.id for case in self.cases]
         # The wanted one first, then the others by age: the first that no other moderator has is ours.
@@ -94,6 +97,13 @@ class Moderation(Jobs):
         return None
 
     @rx.event
+    async def toggle_grey(self) -> EventSpec | None:
+        """Show the evidence without its colours, or with them."""
+        await self._moderator()
+        self.grey = not self.grey
+        return None
+
+    @rx.event
     async def skip(self) -> EventSpec | None:
         """Leave this case for later and take the next."""
         who = await self._moderator()
@@ -142,7 +152,13 @@ class Moderation(Jobs):
         await self._read_cases(who)
         return [
             browser.clear_form("#decision"),
-            browser.toast("Allowed, in a minute.", action="Undo", clicks="[data-page-verb='undo']")
+            browser.toast(
+                f"Allowed. Takes effect in {UNDO.seconds} s.",
+                action="Undo",
+                clicks="[data-page-verb='undo']",
+                stay_s=UNDO.seconds,
+                instead_of="allowed",
+            )
             if allow
             else browser.toast("Blocked. Its owner is not charged."),
         ]

@@ -7,10 +7,11 @@ from frontend.views import AccountView
 
 
 class Session(rx.State):
-    """The account behind this tab's cookie, and the count of its jobs on their way."""
+    """The account behind this tab's cookie, the count of its jobs on their way, and a moderator's of open cases."""
 
     account: AccountView = AccountView()
     going: int = 0
+    cases_waiting: int = 0
 
     async def _who(self) -> AccountView:
         """The account of the cookie that this very socket carries.

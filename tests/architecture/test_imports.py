@@ -19,6 +19,7 @@ MAY_IMPORT = {
 
 # A GPU host has no database: what its worker may know of us.
 OPEN_TO_WORKERS = (
+    "backend.accelerator",
     "backend.clock",
     "backend.ending",
     "backend.contracts",

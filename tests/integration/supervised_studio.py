@@ -18,6 +18,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
+        self.wfile.write(b'{"checks": {"worker": "ok"}}')
     def log_message(self, *_):
         pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
@@ -52,6 +53,13 @@ notify_ready()
 signal.pause()
 """
 
+# Can't start as it is set up.
+REFUSED = """
+import sys
+print("zoetrope worker: ZOETROPE_DEVICE=cuda, but there is no GPU: set it to auto", file=sys.stderr)
+sys.exit(78)
+"""
+
 PREPARATION = """
 import pathlib, sys
 pathlib.Path(sys.argv[1]).write_text("http://127.0.0.1/sign-in/once")
@@ -62,7 +70,7 @@ def script(text: str) -> list[str]:
     return [sys.executable, "-c", text]
 
 
-def stand_ins(folder: Path) -> list[Part]:
+def stand_ins(folder: Path, worker: str) -> list[Part]:
     def web(settings: Settings) -> list[str]:
         return [*script(WEB), str(settings.port)]
 
@@ -80,7 +88,7 @@ def stand_ins(folder: Path) -> list[Part]:
             stop_rank=0,
             stop_grace_s=5,
             needs_database=False,
-            command=lambda _: [*script(WORKER), str(folder)],
+            command=lambda _: [*script(worker), str(folder)],
         ),
     ]
 
@@ -91,7 +99,7 @@ def main() -> int:
         Supervisor(
             settings=settings,
             say=say,
-            parts=stand_ins(settings.data_dir),
+            parts=stand_ins(settings.data_dir, REFUSED if "refused" in sys.argv else WORKER),
             preparation=tuple(script(PREPARATION)),
             durable=False,
         ).run()

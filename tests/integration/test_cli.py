@@ -1,5 +1,7 @@
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +33,67 @@ def zoetrope(short_tmp: Path, repository: Path, studio_environment: Callable[...
         )
 
     return run
+
+
+class FakeStudio(BaseHTTPRequestHandler):
+    """Answers as `/v1/videos` does: a job that waits, denoises and completes; or what the test sets."""
+
+    steps: list[dict[str, object]]
+    submitted: list[bytes]
+    refusal: tuple[int, dict[str, object]] | None
+
+    def do_POST(self) -> None:
+        self.submitted.append(self.rfile.read(int(self.headers["content-length"])))
+        if self.refusal is not None:
+            self._json(*self.refusal)
+        else:
+            self._json(200, {"id": "video_1", "status": "queued", "progress": 0, "queue_position": 2})
+
+    def do_GET(self) -> None:
+        if self.path.endswith("/content"):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(CLIP)
+            return
+        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+        self._json(200, {"id": "video_1", **step})
+
+    def _json(self, status: int, body: dict[str, object]) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def fake_studio() -> Iterator[tuple[type[FakeStudio], dict[str, str]]]:
+    class Handler(FakeStudio):
+        """One test's own."""
+
+    Handler.submitted = []
+    Handler.refusal = None
+    Handler.steps = [
+        {"status": "queued", "progress": 0, "queue_position": 1},
+        {"status": "in_progress", "progress": 40},
+        {"status": "completed", "progress": 100},
+    ]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Handler, {"public_url": f"http://127.0.0.1:{server.server_port}", "api_key": "sk-test"}
+    server.shutdown()
+    server.server_close()
+
+
+Fake = tuple[type[FakeStudio], dict[str, str]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -115,6 +178,40 @@ def test_the_doctor_names_what_is_broken_and_how_to_mend_it(zoetrope: Run, valke
     assert "Traceback" not in done.stderr
 
 
+def marked(done: subprocess.CompletedProcess[str], part: str) -> str:
+    """What the doctor says of a part, its mark first."""
+    return next(line for line in done.stdout.splitlines() if line[4:].startswith(f"{part} "))
+
+
+def test_the_doctor_calls_nothing_well_that_does_not_run(zoetrope: Run) -> None:
+    done = zoetrope("doctor", port=str(free_port()))
+    assert done.returncode == 1
+    assert marked(done, "studio").startswith("!!")
+    assert "make run" in done.stdout
+    assert marked(done, "worker").startswith("--")
+    assert marked(done, "port").startswith("ok")
+
+
+def test_another_program_on_the_port_is_no_sign_of_health(zoetrope: Run, fake_studio: Fake) -> None:
+    _, settings = fake_studio
+    done = zoetrope("doctor", port=settings["public_url"].rpartition(":")[2])
+    assert done.returncode == 1
+    assert marked(done, "port").startswith("!!")
+    assert "set ZOETROPE_PORT" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine may have a GPU")
+def test_the_doctor_and_a_worker_alone_say_that_there_is_no_such_device(
+    zoetrope: Run, valkey_url: str
+) -> None:
+    done = zoetrope("doctor", device="cuda")
+    assert marked(done, "torch").startswith("!!")
+    assert "ZOETROPE_DEVICE=auto" in done.stdout
+    worker = zoetrope("worker", device="cuda", redis_url=valkey_url)
+    assert "ZOETROPE_DEVICE=cuda" in one_line(worker)
+    assert worker.returncode == 78
+
+
 @pytest.mark.parametrize("storage", ["/proc/nostorage", "s3://k:s@127.0.0.1:1/none?tls=false&region=x"])
 def test_storage_that_cannot_be_written_is_broken_with_its_remedy(zoetrope: Run, storage: str) -> None:
     done = zoetrope("doctor", storage_url=storage)
@@ -136,61 +233,6 @@ def test_a_part_of_its_own_says_that_its_storage_cannot_be_written(zoetrope: Run
     assert done.returncode == 1
     assert "ZOETROPE_STORAGE_URL" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
-
-
-class FakeStudio(BaseHTTPRequestHandler):
-    """Answers as `/v1/videos` does: a job that waits, denoises and completes; or what the test sets."""
-
-    steps: list[dict[str, object]]
-    submitted: list[bytes]
-    refusal: tuple[int, dict[str, object]] | None
-
-    def do_POST(self) -> None:
-        self.submitted.append(self.rfile.read(int(self.headers["content-length"])))
-        if self.refusal is not None:
-            self._json(*self.refusal)
-        else:
-            self._json(200, {"id": "video_1", "status": "queued", "progress": 0, "queue_position": 2})
-
-    def do_GET(self) -> None:
-        if self.path.endswith("/content"):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(CLIP)
-            return
-        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-        self._json(200, {"id": "video_1", **step})
-
-    def _json(self, status: int, body: dict[str, object]) -> None:
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def fake_studio() -> Iterator[tuple[type[FakeStudio], dict[str, str]]]:
-    class Handler(FakeStudio):
-        """One test's own."""
-
-    Handler.submitted = []
-    Handler.refusal = None
-    Handler.steps = [
-        {"status": "queued", "progress": 0, "queue_position": 1},
-        {"status": "in_progress", "progress": 40},
-        {"status": "completed", "progress": 100},
-    ]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield Handler, {"public_url": f"http://127.0.0.1:{server.server_port}", "api_key": "sk-test"}
-    server.shutdown()
-    server.server_close()
-
-
-Fake = tuple[type[FakeStudio], dict[str, str]]
 
 
 def test_generate_waits_for_the_clip_and_writes_it(zoetrope: Run, fake_studio: Fake, tmp_path: Path) -> None:

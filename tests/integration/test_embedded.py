@@ -80,6 +80,15 @@ async def test_postgres_keeps_what_was_written_over_a_restart(server: EmbeddedPo
     assert await execute(server.url, "SHOW server_version_num") >= "180000"  # type: ignore[operator]
 
 
+async def test_a_start_logs_nothing_fatal(server: EmbeddedPostgres, short_tmp: Path) -> None:
+    assert await execute(server.start(), "SELECT 1") == 1
+    assert server.answers()
+    server.stop()
+    assert not server.answers()
+    assert await execute(server.start(), "SELECT 1") == 1
+    assert "FATAL" not in (short_tmp / "postgres.log").read_text()
+
+
 async def test_the_studio_is_no_superuser_of_its_database(server: EmbeddedPostgres) -> None:
     assert (
         await execute(server.start(), "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False

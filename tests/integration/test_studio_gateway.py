@@ -251,7 +251,9 @@ async def test_a_moderator_takes_a_case_decides_and_takes_it_back(
     assert (waiting.video_url, waiting.prompt) == ("", RED.prompt)
     case = await gateway.take_case(moderator, waiting.id)
     assert case.video_url == f"/evidence/{waiting.id}/video"
-    assert {(score.percent, score.over) for score in case.frames} == {(90, True)}
+    assert [(score.where, score.percent, score.threshold, score.over) for score in case.scores] == [
+        ("Clip", 90, 50, True)
+    ]
     other = await _come_in(studio, gateway, await make_creator(studio, role=Role.MODERATOR))
     with pytest.raises(Refused):
         await gateway.take_case(other, waiting.id)
@@ -260,7 +262,7 @@ async def test_a_moderator_takes_a_case_decides_and_takes_it_back(
     await gateway.undo_decision(moderator, case.id)
     await gateway.decide(moderator, case.id, allow=False, note="")
     (blocked,) = await gateway.jobs(creator)
-    assert (blocked.headline, blocked.can_retry) == ("Not shown", False)
+    assert (blocked.headline, blocked.can_retry) == ("Not allowed here", False)
     assert "not charged" in blocked.detail + blocked.charge
 
 

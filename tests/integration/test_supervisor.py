@@ -18,6 +18,7 @@ from backend.supervisor import bound_logs
 
 STUDIO = Path(__file__).with_name("supervised_studio.py")
 TIMEOUT_S = 60.0
+READY = "clips can be made"
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a parent's death")
 
@@ -30,9 +31,15 @@ def free_port() -> int:
 
 
 def _obey_signals() -> None:
-    """A run in the background inherits ignored signals, and the studio rightly goes on ignoring them."""
+    """As in the foreground: a run in the background of a script inherits an ignored INT."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _ignore_signals() -> None:
+    """As under `nohup … &` in a script."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class StudioRun:
@@ -43,7 +50,8 @@ class StudioRun:
     ) -> None:
         self.data_dir = data_dir
         self._output = data_dir.parent / f"output-{time.monotonic_ns()}"
-        command = [sys.executable, str(STUDIO)]
+        command = [sys.executable, str(STUDIO), *settings.pop("arguments", "").split()]
+        begin = _ignore_signals if settings.pop("in_background", None) else _obey_signals
         if settings.pop("under_make", None):
             makefile = data_dir.parent / "Makefile"
             makefile.write_text(f"run:\n\t@exec {' '.join(command)}\n")
@@ -57,7 +65,7 @@ class StudioRun:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_obey_signals,
+                preexec_fn=begin,
             )
 
     @property
@@ -129,14 +137,16 @@ def test_parts_come_up_in_lines_then_the_address_and_the_first_sign_in(start: St
     assert lines.index("database") < lines.index("web"), (
         "nothing that needs the database starts before it is there"
     )
-    assert run.output.index("Zoetrope is at http://127.0.0.1:") > run.output.rindex(" up after ")
+    run.wait_for(READY)
+    assert lines.index("web") < lines.index("Zoetrope")
+    assert run.output.index(READY) > run.output.rindex(" up after ")
     runtime = run.data_dir / "runtime.json"
     assert stat.S_IMODE(runtime.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_every_process_and_leaves_none(start: Start, number: signal.Signals) -> None:
-    run = start().wait_for("Zoetrope is at")
+    run = start().wait_for(READY)
     family = run.family()
     assert len(family) >= 7
     run.process.send_signal(number)
@@ -146,10 +156,18 @@ def test_a_signal_stops_every_process_and_leaves_none(start: Start, number: sign
     assert read_runtime(run.data_dir) is None
 
 
+def test_in_the_background_of_a_script_int_stops_it_and_nohup_holds(start: Start) -> None:
+    run = start(in_background="1").wait_for(READY)
+    run.process.send_signal(signal.SIGHUP)
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(30) == 0
+    assert "stopping (SIGINT)" in run.output
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @on_linux
 def test_a_signal_to_the_make_that_runs_it_stops_the_studio_too(start: Start, number: signal.Signals) -> None:
-    run = start(under_make="1").wait_for("Zoetrope is at")
+    run = start(under_make="1").wait_for(READY)
     family = run.family()
     run.process.send_signal(number)
     run.process.wait(30)
@@ -166,17 +184,17 @@ def test_a_signal_during_the_start_stops_what_was_started(start: Start) -> None:
 
 
 def test_a_killed_supervisor_takes_its_children_along_and_the_next_start_works(start: Start) -> None:
-    run = start().wait_for("Zoetrope is at")
+    run = start().wait_for(READY)
     family = run.family()
     run.process.kill()
     run.process.wait()
     wait_until(lambda: all_gone(family), lambda: [process for process in family if is_alive(process)])
-    start().wait_for("Zoetrope is at")
+    start().wait_for(READY)
 
 
 @on_linux
 def test_children_die_even_when_supervisor_and_guardian_are_killed_at_once(start: Start) -> None:
-    run = start().wait_for("Zoetrope is at")
+    run = start().wait_for(READY)
     family = run.family()
     guardian = next(process for process in family if "guardian.py" in " ".join(process.cmdline()))
     grandchild = int((run.data_dir / "grandchild").read_text())
@@ -186,11 +204,11 @@ def test_children_die_even_when_supervisor_and_guardian_are_killed_at_once(start
     # A grandchild has nobody left to be told by; the next start ends its group with its parent's.
     wait_until(lambda: all_gone([process for process in family if process.pid != grandchild]))
     psutil.Process(grandchild).kill()
-    start().wait_for("Zoetrope is at")
+    start().wait_for(READY)
 
 
 def test_a_part_that_dies_starts_again_later_each_time(start: Start) -> None:
-    run = start().wait_for("Zoetrope is at")
+    run = start().wait_for(READY)
     assert "moderator  stopped with status 1, starts again in 0.5 s: RuntimeError: not yet" in run.output
     assert "moderator  stopped with status 1, starts again in 1 s" in run.output
     worker = run.part("worker")
@@ -204,13 +222,13 @@ def test_a_part_that_dies_starts_again_later_each_time(start: Start) -> None:
 
 @pytest.mark.parametrize("server", ["postgres", "valkey"])
 def test_a_killed_server_comes_up_again(start: Start, server: str) -> None:
-    run = start().wait_for("Zoetrope is at")
+    run = start().wait_for(READY)
     run.named(server).kill()
     run.wait_for(f"{server:<10} up again")
 
 
 def test_a_second_studio_over_the_same_data_says_so(start: Start) -> None:
-    start().wait_for("Zoetrope is at")
+    start().wait_for(READY)
     second = start(port=str(free_port()))
     assert second.process.wait(30) == 1
     assert "already uses" in second.output
@@ -251,13 +269,32 @@ def test_storage_that_cannot_be_written_is_one_line_before_anything_starts(start
 
 def test_a_bad_setting_is_one_line(start: Start) -> None:
     run = start(device="abacus")
-    assert run.process.wait(30) == 2
+    assert run.process.wait(30) == 78
     assert "ZOETROPE_DEVICE" in run.output
     assert len(run.output.strip().splitlines()) == 1
 
 
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine may have a GPU")
+def test_a_device_that_is_not_there_is_one_line_before_anything_starts(start: Start) -> None:
+    run = start(device="cuda")
+    assert run.process.wait(30) == 78
+    assert "ZOETROPE_DEVICE=cuda" in run.output
+    assert "set ZOETROPE_DEVICE=auto" in run.output
+    assert len(run.output.strip().splitlines()) == 1
+
+
+def test_a_part_that_can_never_start_ends_the_studio_and_is_not_tried_again(start: Start) -> None:
+    run = start(arguments="refused")
+    assert run.process.wait(60) == 78
+    said = [line for line in run.output.splitlines() if line.startswith("zoetrope: ")]
+    assert said == [
+        "zoetrope: the worker can't start: ZOETROPE_DEVICE=cuda, but there is no GPU: set it to auto"
+    ]
+    assert "starts again" not in run.output
+
+
 def test_a_worker_is_not_told_where_the_database_is(start: Start) -> None:
-    run = start().wait_for("Zoetrope is at")
+    run = start().wait_for(READY)
     told = (run.data_dir / "told").read_text().splitlines()
     assert "ZOETROPE_REDIS_URL" in told
     assert "ZOETROPE_DATABASE_URL" not in told

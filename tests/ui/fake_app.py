@@ -6,14 +6,17 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 
+from backend.api.outermost import Outermost
 from frontend.studio import build_app
+from frontend.views import DoorView
 from tests.ui.fake_clips import render
-from tests.ui.fake_gateway import ACCOUNTS, SCENES, FakeGateway
+from tests.ui.fake_gateway import ACCOUNTS, INVITATION, SCENES, FakeGateway
 
 FOLDER = Path(os.environ.get("ZOETROPE_FAKE_CLIPS", "/tmp/zoetrope-fake-clips"))
 PASSWORD = "projector lamp"
 
 api = FastAPI()
+api.add_middleware(Outermost)
 gateway = FakeGateway()
 
 
@@ -52,6 +55,38 @@ def sign_out() -> JSONResponse:
     answer = JSONResponse({"ok": True})
     answer.delete_cookie("zoetrope_session")
     return answer
+
+
+@api.post("/auth/sign-up")
+async def sign_up(request: Request) -> JSONResponse:
+    body = await request.json()
+    if gateway.front.signup == "invitation" and body.get("invitation") != INVITATION:
+        return JSONResponse(
+            {"error": {"message": "This studio is by invitation.", "param": "invitation"}}, status_code=400
+        )
+    answer = JSONResponse({"signed_in": True})
+    answer.set_cookie("zoetrope_session", "newcomer", httponly=True, samesite="lax")
+    return answer
+
+
+@api.post("/fake/front")
+async def front(request: Request) -> dict[str, bool]:
+    """How one gets in from now on."""
+    gateway.front = DoorView(**(await request.json()))
+    return {"told": True}
+
+
+@api.post("/fake/make/{account_id}")
+def make(account_id: str) -> dict[str, str]:
+    """A program sends a job for this account."""
+    return {"id": gateway.make(account_id)}
+
+
+@api.post("/fake/step/{job_id}/{step}")
+def step(job_id: str, step: int) -> dict[str, bool]:
+    """The job's worker did a step, and whoever watches is told."""
+    gateway.step(job_id, step)
+    return {"told": True}
 
 
 @api.post("/fake/finish/{job_id}")

@@ -19,6 +19,7 @@ COLOURS = {
     "black": (12, 12, 16),
 }
 FRAMES, FPS = 17, 8
+PREVIEW_PX = 16
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Scene:
 
     @property
     def prompt(self) -> str:
-        article = "an" if self.colour[0] in "aeiou" else "a"
-        return f"{article} {self.colour} {self.shape} {self.motion} on a {self.ground} background"
+        article, other = ("an" if word[0] in "aeiou" else "a" for word in (self.colour, self.ground))
+        return f"{article} {self.colour} {self.shape} {self.motion} on {other} {self.ground} background"
 
 
 def _outline(shape: str, radius: float) -> list[tuple[float, float]]:
@@ -88,7 +89,10 @@ def render(scene: Scene, folder: Path, name: str) -> None:
         for packet in stream.encode(None):
             container.mux(packet)
     frames[FRAMES // 2].save(folder / f"{name}.webp", quality=90)
-    noise = np.random.default_rng(7).normal(0, 60, (scene.height // 8, scene.width // 8, 3))
-    coarse = np.kron(noise, np.ones((8, 8, 1)))
-    noisy = np.clip(np.asarray(frames[FRAMES // 2], dtype=float) * 0.7 + 40 + coarse, 0, 255).astype("uint8")
+    # As small as the studio lets a preview be: nothing that was not judged can be made out.
+    share = PREVIEW_PX / max(scene.width, scene.height)
+    small = frames[FRAMES // 2].resize((round(scene.width * share), round(scene.height * share)))
+    pixels = np.asarray(small, dtype=float)
+    noise = np.random.default_rng(7).normal(0, 24, pixels.shape)
+    noisy = np.clip(pixels * 0.8 + 25 + noise, 0, 255).astype("uint8")
     Image.fromarray(noisy).save(folder / f"{name}-noise.webp", quality=80)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from backend.recipes import mini_world
 from frontend.gateway import NotAllowed, Refused
 from frontend.views import (
     AccountView,
@@ -14,8 +15,8 @@ from frontend.views import (
     ChoiceView,
     ClipPage,
     ClipView,
+    DoorView,
     Draft,
-    FrameScore,
     JobView,
     KeyView,
     LedgerPage,
@@ -23,8 +24,12 @@ from frontend.views import (
     ModelView,
     ParamView,
     QuoteView,
+    ScoreView,
     SizeView,
+    WordGroup,
+    WordView,
 )
+from tests.ui import fake_clips
 from tests.ui.fake_clips import FPS, FRAMES, Scene
 from tests.ui.fake_money import FakeMoney, dear_quote, receipt_of, refuse
 
@@ -49,12 +54,42 @@ SCENES = (
     Scene("white", "circle", "moving left", "red"),
     Scene("red", "star", "growing", "white", 256, 448),
 )
+
+
+def _words(*values: str) -> list[WordView]:
+    return [WordView(value=value) for value in values]
+
+
+_COLOURS = [
+    WordView(value=name, colour="#{:02x}{:02x}{:02x}".format(*rgb))
+    for name, rgb in fake_clips.COLOURS.items()
+]
 MINI = ModelView(
     id="mini",
     title="Mini",
     summary="The embedded model.",
-    knows="This model knows coloured shapes that move: a circle, square, triangle or star, in eight colours.",
-    how_to_add="Anything else still gives a clip, of shapes. Connect a large model on a GPU for the rest of the world.",
+    knows="Mini knows one small world: one shape in one colour that moves over a plain background.",
+    small=True,
+    sentence="a [size] [colour] [shape=shape]|[motion]|on a [background] background",
+    words=[
+        WordGroup(slot="shape", label="Shape", words=_words("circle", "square", "triangle", "star")),
+        WordGroup(slot="colour", label="Colour", words=_COLOURS),
+        WordGroup(
+            slot="motion",
+            label="Motion",
+            words=_words(
+                "moving right",
+                "moving left",
+                "moving up",
+                "moving down",
+                "growing",
+                "shrinking",
+                "staying still",
+            ),
+        ),
+        WordGroup(slot="background", label="Background", words=_COLOURS),
+        WordGroup(slot="size", label="Size", words=_words("small", "large")),
+    ],
     examples=[scene.prompt for scene in SCENES[:4]],
     sizes=[
         SizeView(value="256x256", label="256 × 256", frame_w=14, frame_h=14),
@@ -69,6 +104,20 @@ MINI = ModelView(
     takes_negative_prompt=True,
     max_prompt_chars=500,
 )
+INVITATION = "welcome"
+
+
+def _somebody(account_id: str, name: str) -> AccountView:
+    return AccountView(
+        id=account_id,
+        email=f"{name}@studio.example",
+        tier="Free",
+        credits=50,
+        credits_label="50",
+        signed_in=True,
+    )
+
+
 ACCOUNTS = {
     "creator": AccountView(
         id="acc_1",
@@ -90,6 +139,13 @@ ACCOUNTS = {
     ),
     "newcomer": AccountView(
         id="acc_3", email="new@studio.example", tier="Free", credits=50, credits_label="50", signed_in=True
+    ),
+    "collector": _somebody("acc_6", "collector"),
+    "watcher": _somebody("acc_7", "watcher"),
+    "reviewed": _somebody("acc_8", "reviewed"),
+    "unlucky": _somebody("acc_9", "unlucky"),
+    "poor": AccountView(
+        id="acc_5", email="poor@studio.example", tier="Free", credits=3, credits_label="3", signed_in=True
     ),
     "drafter": AccountView(
         id="acc_4", email="draft@studio.example", tier="Free", credits=50, credits_label="50", signed_in=True
@@ -124,7 +180,6 @@ def make_clip(index: int, scene: Scene) -> ClipView:
         settings_url=f"/?from={clip_id}",
         receipt=receipt_of(clip_id, scene.prompt, at=NOW - timedelta(minutes=3 + index * 47)),
         params=[
-            ParamView(name="Prompt", value=scene.prompt, long=True),
             ParamView(name="Model", value="mini, revision 1"),
             ParamView(name="Size", value=f"{scene.width}x{scene.height}", mono=True),
             ParamView(name="Length", value="2 s, 17 frames at 8 fps"),
@@ -143,8 +198,8 @@ def _withheld() -> list[ClipView]:
             id="video_9001",
             prompt="a white skull on a black background",
             state="in_review",
-            state_label="A person is looking at it",
-            state_detail="It shows up here when they have decided. Nothing is charged before.",
+            state_label="Waits for a moderator",
+            state_detail="It shows as soon as they allow it. Nothing is charged before.",
             settings_url="/?from=video_9001",
             **base,
         ),
@@ -152,12 +207,34 @@ def _withheld() -> list[ClipView]:
             id="video_9002",
             prompt="a red paint splash on a white background",
             state="blocked",
-            state_label="Not shown",
-            state_detail="It was judged to show blood. You were not charged.",
+            state_label="Not allowed here",
+            state_detail="Gore, torture and cruelty are not shown here. Tension and danger are fine; wounds and "
+            "suffering in detail are not. You were not charged.",
             settings_url="/?from=video_9002",
             **base,
         ),
+        ClipView(
+            id="video_9003",
+            prompt="a green star moving up on a yellow background",
+            state="cancelled",
+            state_label="Cancelled",
+            state_detail="You were not charged.",
+            settings_url="/?from=video_9003",
+            **base,
+        ),
+        ClipView(
+            id="video_9004",
+            prompt="a blue square growing on a white background",
+            state="failed",
+            state_label="Failed",
+            state_detail="The workers were lost three times. This is on us. You were not charged.",
+            settings_url="/?from=video_9004",
+            **base,
+        ),
     ]
+
+
+_REVIEW_JOB = "video_9001"
 
 
 def _jobs() -> list[JobView]:
@@ -169,7 +246,8 @@ def _jobs() -> list[JobView]:
             state="running",
             facts="Mini, 256 × 256, 2 s",
             headline="Step 118 of 200",
-            detail="about 9 s more",
+            detail="about 9 s left",
+            at_work=True,
             percent=59,
             step=118,
             steps=200,
@@ -185,9 +263,25 @@ def _jobs() -> list[JobView]:
             state="queued",
             facts="Mini, 448 × 256, 2 s",
             headline="2nd of 14",
-            detail="about 40 to 70 s",
+            detail="ready in about 40 to 70 s",
             aspect="448 / 256",
+            grow=1.75,
             created_at=_ago(seconds=50),
+            can_cancel=True,
+        ),
+        JobView(
+            id=_REVIEW_JOB,
+            prompt="a white skull on a black background",
+            model="Mini",
+            state="in_review",
+            facts="Mini, 256 × 256, 2 s",
+            headline="Waits for a moderator",
+            detail="It shows as soon as they allow it. Nothing is charged before.",
+            in_review=True,
+            percent=99,
+            step=16,
+            steps=16,
+            created_at=_ago(minutes=9),
             can_cancel=True,
         ),
         JobView(
@@ -196,15 +290,48 @@ def _jobs() -> list[JobView]:
             model="Mini",
             state="failed",
             facts="Mini, 256 × 256, 2 s",
-            headline="The worker was lost three times",
-            detail="This is on us.",
+            headline="Failed",
+            detail="The workers were lost three times. This is on us.",
+            short="Failed, not charged",
             charge="You were not charged.",
             created_at=_ago(minutes=22),
             ended=True,
             went_wrong=True,
             can_retry=True,
         ),
+        JobView(
+            id="video_9002",
+            prompt="a red paint splash on a white background",
+            model="Mini",
+            state="blocked",
+            facts="Mini, 256 × 256, 2 s",
+            headline="Not allowed here",
+            detail="Gore, torture and cruelty are not shown here.",
+            short="Not allowed here: Graphic violence, not charged",
+            charge="You were not charged.",
+            created_at=_ago(minutes=31),
+            ended=True,
+            went_wrong=True,
+        ),
     ]
+
+
+def _unfinished(job: JobView) -> ClipView:
+    return ClipView(
+        id=job.id,
+        prompt=job.prompt,
+        state=job.state,
+        state_label=job.headline,
+        state_detail=job.detail,
+        under_way=not job.ended,
+        aspect=job.aspect,
+        grow=job.grow,
+        seconds="2 s",
+        model=job.model,
+        created_at=job.created_at,
+        settings_url=f"/?from={job.id}",
+        params=[ParamView(name="Steps", value=str(job.steps), mono=True)],
+    )
 
 
 @dataclass
@@ -214,6 +341,22 @@ class Desk:
     clips: list[ClipView]
     jobs: list[JobView]
     keys: list[KeyView]
+
+
+class Watch:
+    """What one tab hears: something changed since it last asked, or not."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    async def next(self, timeout_s: float | None = None) -> object | None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.changed.wait()
+        except TimeoutError:
+            return None
+        self.changed.clear()
+        return frozenset()
 
 
 class FakeGateway(FakeMoney):
@@ -227,32 +370,63 @@ class FakeGateway(FakeMoney):
             "acc_2": Desk([], [], []),
             "acc_3": Desk([], [], []),
             "acc_4": Desk([], [], []),
+            "acc_5": Desk([], [], []),
+            "acc_6": Desk(
+                [
+                    replace(make_clip(i % len(SCENES), SCENES[i % len(SCENES)]), id=f"video_c{i:03d}")
+                    for i in range(60)
+                ],
+                [],
+                [],
+            ),
+            "acc_7": Desk([], [], []),
+            "acc_8": Desk([], [job for job in _jobs() if job.in_review], []),
+            "acc_9": Desk(
+                [],
+                [replace(job, id=f"{job.id}_{i}") for i in range(3) for job in _jobs() if job.can_retry],
+                [],
+            ),
         }
         self.review = [
             CaseView(
                 id=f"case_{i}",
                 subject="Clip",
-                reason="Weapon, 0.81" if i % 2 else "Skull, 0.93",
+                reason="Weapons" if i % 2 else "Graphic violence",
                 prompt="a white skull on a black background"
                 if i % 2 == 0
                 else "a black knife on a red background",
                 waiting_since=_ago(minutes=4 + 11 * i),
                 fps=FPS,
-                job_id=f"video_{i + 70:04d}",
+                job_id=f"video_01m7z4f3kdm2ma6jh63wfzc2{i}e",
                 model="Mini",
                 video_url=f"/fake/{2 + i}.mp4",
                 poster_url=f"/fake/{2 + i}.webp",
-                score="0.93",
-                frames=[
-                    FrameScore(at_s=f"{n / 4:.2f} s", percent=p, over=p > 50)
-                    for n, p in enumerate((12, 18, 44, 81, 93, 88, 52, 20, 9))
+                scores=[
+                    ScoreView(
+                        what="Weapons" if i % 2 else "Graphic violence",
+                        where="Clip at 1.25 s",
+                        at_s="1.250",
+                        percent=93,
+                        threshold=60,
+                        over=True,
+                    ),
+                    ScoreView(
+                        what="Weapons" if i % 2 else "Graphic violence",
+                        where="Thumbnail",
+                        percent=71,
+                        threshold=60,
+                        over=True,
+                    ),
                 ],
             )
             for i in range(5)
         ]
-        self.changed = asyncio.Event()
+        self.watches: set[Watch] = set()
+        self.front = DoorView(signup="invitation", place="studio.example")
         self.calls: list[str] = []
         self.decided: dict[str, CaseView] = {}
+        self.presses: dict[tuple[str, str, str], JobView] = {}
+        self.held: dict[str, int] = {}
         self._ids = itertools.count(6001)
 
     @staticmethod
@@ -289,16 +463,36 @@ class FakeGateway(FakeMoney):
                 return ACCOUNTS.get(value, AccountView())
         return AccountView()
 
+    async def door(self, *, invitation: str = "") -> DoorView:
+        return replace(
+            self.front,
+            invitation="" if not invitation else "good" if invitation == INVITATION else "ended",
+            invited_tier="pro" if invitation == INVITATION else "",
+        )
+
     async def models(self, who: AccountView) -> list[ModelView]:
         self.calls.append("models")
         return [MINI]
+
+    async def unknown_words(self, who: AccountView, *, model: str, prompt: str) -> str:
+        self.calls.append("unknown_words")
+        unknown = mini_world.read_prompt(prompt).unknown_words
+        return f"Mini doesn’t know: {', '.join(unknown)}. It leaves them out." if unknown else ""
 
     async def quote(self, who: AccountView, draft: Draft) -> QuoteView:
         self.calls.append("quote")
         steps = self._steps(draft)
         if (dear := dear_quote(draft)) is not None:
             return dear
-        return QuoteView(known=True, credits=max(1, steps // 8), wait=f"about {max(2, steps // 6)} s")
+        price = max(1, steps // 8)
+        left = who.credits - sum(self.held.get(job.id, 0) for job in self._desk(who).jobs if not job.ended)
+        return QuoteView(
+            known=True,
+            credits=price,
+            wait=f"ready in about {max(2, steps // 6)} s",
+            affordable=price <= left,
+            note="" if price <= left else f"This costs {price} credits and you have {left}.",
+        )
 
     @staticmethod
     def _steps(draft: Draft) -> int:
@@ -320,11 +514,14 @@ class FakeGateway(FakeMoney):
             state="queued",
             facts="Mini, 256 × 256, 2 s",
             headline="Next in line",
-            detail="about 4 s",
+            detail="ready in about 4 s",
             created_at=datetime.now(UTC).isoformat(),
             can_cancel=True,
         )
-        self._desk(who).jobs.insert(0, job)
+        self.held[job.id] = (await self.quote(who, draft)).credits
+        desk = self._desk(who)
+        desk.jobs.insert(sum(not job.ended for job in desk.jobs), job)
+        self._tell()
         return job
 
     async def jobs(self, who: AccountView) -> list[JobView]:
@@ -338,7 +535,9 @@ class FakeGateway(FakeMoney):
             if job.id == job_id:
                 desk.jobs[at] = replace(
                     job,
+                    state="cancelled",
                     ended=True,
+                    short="Cancelled, 4 credits charged" if job.stop_cost else "Cancelled, not charged",
                     can_cancel=False,
                     can_retry=True,
                     headline="Cancelled",
@@ -351,7 +550,9 @@ class FakeGateway(FakeMoney):
     async def retry(self, who: AccountView, job_id: str) -> JobView:
         self.calls.append("retry")
         desk = self._desk(who)
-        job = next(job for job in desk.jobs if job.id == job_id)
+        job = next((job for job in desk.jobs if job.id == job_id), None)
+        if job is None:
+            raise Refused(f"There is no job {job_id!r}.")
         again = replace(
             job,
             id=f"video_{next(self._ids)}",
@@ -359,12 +560,26 @@ class FakeGateway(FakeMoney):
             went_wrong=False,
             can_cancel=True,
             can_retry=False,
+            state="queued",
+            short="",
             headline="Next in line",
-            detail="about 4 s",
+            detail="ready in about 4 s",
             charge="",
         )
         desk.jobs = [again, *(kept for kept in desk.jobs if kept.id != job_id)]
         return again
+
+    async def vary(self, who: AccountView, clip_id: str, *, press: str) -> JobView:
+        self.calls.append("vary")
+        desk = self._desk(who)
+        clip = next((clip for clip in desk.clips if clip.id == clip_id), None)
+        if clip is None:
+            raise Refused(f"There is no clip {clip_id!r}.")
+        known = self.presses.get((who.id, clip_id, press))
+        if known is None:
+            known = await self.submit(who, Draft(prompt=clip.prompt, model="mini", size="", seconds=""))
+            self.presses[who.id, clip_id, press] = known
+        return known
 
     async def remove(self, who: AccountView, job_id: str) -> None:
         self.calls.append("remove")
@@ -379,12 +594,12 @@ class FakeGateway(FakeMoney):
             "ready": lambda clip: clip.shown,
             "favourites": lambda clip: clip.favourite,
             "review": lambda clip: clip.state == "in_review",
-            "stopped": lambda clip: clip.state == "blocked",
+            "blocked": lambda clip: clip.state == "blocked",
+            "stopped": lambda clip: clip.state in ("failed", "cancelled"),
             "all": lambda clip: True,
         }[show]
         found = [clip for clip in self._desk(who).clips if wanted(clip) and search.lower() in clip.prompt]
         start = int(cursor or 0)
-        limit = min(limit, 16)
         return ClipPage(
             clips=found[start : start + limit],
             cursor=str(start + limit) if start + limit < len(found) else "",
@@ -392,7 +607,19 @@ class FakeGateway(FakeMoney):
 
     async def clip(self, who: AccountView, clip_id: str) -> ClipView | None:
         self.calls.append("clip")
-        return next((clip for clip in self._desk(who).clips if clip.id == clip_id), None)
+        desk = self._desk(who)
+        found = next((clip for clip in desk.clips if clip.id == clip_id), None)
+        if found is None:
+            job = next((job for job in desk.jobs if job.id == clip_id), None)
+            return job and _unfinished(job)
+        ready = [clip.id for clip in desk.clips if clip.shown]
+        at = ready.index(clip_id) if clip_id in ready else None
+        return replace(
+            found,
+            newer_id=ready[at - 1] if at else "",
+            older_id=ready[at + 1] if at is not None and at + 1 < len(ready) else "",
+            again_price="2 credits",
+        )
 
     def _change(self, who: AccountView, clip_id: str, **values: object) -> None:
         desk = self._desk(who)
@@ -487,6 +714,11 @@ class FakeGateway(FakeMoney):
         self.decided |= {case.id: case for case in self.review if case.id == case_id}
         self.review = [case for case in self.review if case.id != case_id]
 
+    async def waiting_cases(self, who: AccountView) -> int:
+        if not who.may_moderate:
+            raise NotAllowed
+        return len(self.review)
+
     async def take_case(self, who: AccountView, case_id: str) -> CaseView:
         self.calls.append("take_case")
         if not who.may_moderate:
@@ -500,17 +732,58 @@ class FakeGateway(FakeMoney):
         self.review.insert(0, self.decided[case_id])
 
     @contextmanager
-    def watch(self, who: AccountView) -> Iterator["FakeGateway"]:
-        yield self
-
-    async def next(self, timeout_s: float | None = None) -> object | None:
+    def watch(self, who: AccountView) -> Iterator["Watch"]:
+        watch = Watch()
+        self.watches.add(watch)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.changed.wait()
-        except TimeoutError:
-            return None
-        self.changed = asyncio.Event()
-        return frozenset()
+            yield watch
+        finally:
+            self.watches.discard(watch)
+
+    def _tell(self) -> None:
+        """Wake every watcher."""
+        for watch in self.watches:
+            watch.changed.set()
+
+    def make(self, account_id: str) -> str:
+        """A program sends a job for this account; its id."""
+        job = JobView(
+            id=f"video_{next(self._ids)}",
+            prompt="a green circle growing on a white background",
+            model="Mini",
+            state="queued",
+            facts="Mini, 256 × 256, 2 s",
+            headline="Next in line",
+            created_at=datetime.now(UTC).isoformat(),
+            can_cancel=True,
+        )
+        self.desks[account_id].jobs.append(job)
+        self._tell()
+        return job.id
+
+    def step(self, job_id: str, step: int, steps: int = 16) -> None:
+        """A job's worker says how far it is."""
+        for desk in self.desks.values():
+            desk.jobs = [
+                replace(
+                    job,
+                    state="running",
+                    at_work=True,
+                    headline=f"Step {step} of {steps}",
+                    detail="about 2 s left" if step >= 3 else "",
+                    step=step,
+                    steps=steps,
+                    percent=step * 98 // steps,
+                    preview_url=f"/fake/3-noise.webp?step={step}",
+                    stop_cost=f"{step} of {steps} steps are done. You pay {step // 8} of 2 credits for them."
+                    if step >= 8
+                    else "",
+                )
+                if job.id == job_id
+                else job
+                for job in desk.jobs
+            ]
+        self._tell()
 
     def finish(self, job_id: str) -> None:
         """A job becomes a clip; every watcher is woken."""
@@ -521,4 +794,4 @@ class FakeGateway(FakeMoney):
                     make_clip(3, SCENES[3]), id=job.id, prompt=job.prompt, created_at=job.created_at
                 )
                 desk.clips.insert(0, made)
-        self.changed.set()
+        self._tell()

@@ -1,10 +1,11 @@
-"""Composing, watching and sorting clips, by mouse and by keys."""
+"""Composing clips and playing them, by mouse and by keys."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Route
 
 from tests.ui.conftest import Visitor
 
@@ -21,11 +22,11 @@ def test_a_draft_survives_leaving_the_page_until_it_is_sent(visit: Callable[...,
     visitor.go("/", ".choice")
     page.wait_for_function("document.querySelector('#prompt').value.startsWith('a green star')")
     page.locator("#prompt").press("Control+Enter")
-    page.locator(".strip-prompt", has_text="a green star growing").wait_for()
+    page.locator("#now", has_text="a green star growing").wait_for()
     assert page.input_value("#prompt") == ""
     page.reload()
     page.wait_for_selector(".choice")
-    page.locator(".strip").first.wait_for()
+    page.locator("#now").wait_for()
     assert page.input_value("#prompt") == ""
     assert visitor.complaints == []
 
@@ -56,14 +57,7 @@ def test_an_empty_prompt_is_not_sent(visit: Callable[..., Visitor]) -> None:
     page = visit("creator").go("/", ".choice")
     page.get_by_role("button", name="Generate").click()
     page.locator(".prompt-room [role=alert]").wait_for()
-    assert page.evaluate("document.activeElement.id") == "prompt"
-
-
-def test_an_example_becomes_the_prompt(visit: Callable[..., Visitor]) -> None:
-    page = visit("creator").go("/", ".example")
-    words = page.locator(".example").first.inner_text()
-    page.locator(".example").first.click()
-    assert page.input_value("#prompt") == words
+    page.wait_for_function("document.activeElement.id === 'prompt'")
 
 
 def test_an_image_is_shown_sent_and_taken_away(visit: Callable[..., Visitor], tmp_path: Path) -> None:
@@ -90,66 +84,6 @@ def test_settings_of_a_clip_fill_the_composer(visit: Callable[..., Visitor]) -> 
     page.wait_for_function("document.querySelector('#seed').value === '918273645'")
     assert page.input_value("#steps") == "24"
     assert page.locator("input[name=size][value='448x256']").is_checked()
-
-
-def test_a_running_job_is_stopped_only_after_its_price_was_told(visit: Callable[..., Visitor]) -> None:
-    page = visit("creator").go("/progress", ".strip")
-    strip = page.locator(".strip", has_text="Step 118 of 200")
-    strip.get_by_role("button", name="Cancel").click()
-    page.locator("#stop-job", has_text="You pay 4 of 6 credits").wait_for()
-    page.get_by_role("button", name="Let it go on").click()
-    assert page.locator("#stop-job").is_hidden()
-    assert strip.count() == 1
-
-
-def test_a_waiting_job_is_cancelled_at_once_and_can_be_queued_again(visit: Callable[..., Visitor]) -> None:
-    page = visit("creator").go("/progress", ".strip")
-    page.locator(".strip", has_text="2nd of 14").get_by_role("button", name="Cancel").click()
-    page.locator(".toast", has_text="not charged").get_by_role("button", name="Queue it again").click()
-    page.locator(".toast", has_text="In the queue again").wait_for()
-
-
-def test_the_gallery_is_worked_by_keys(visit: Callable[..., Visitor]) -> None:
-    visitor = visit("creator")
-    page = visitor.go("/gallery", ".wall [data-tile]")
-    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    first, second = (page.locator("[data-tile]").nth(i).get_attribute("data-tile") for i in (0, 1))
-    assert first != second
-    assert page.evaluate("document.activeElement.closest('[data-tile]').dataset.tile") == second
-    page.wait_for_selector(f"[data-tile={second}] video.seen")
-    page.keyboard.press("k")
-    before = page.locator(f"[data-tile={first}] [data-verb=favourite]").get_attribute("aria-pressed")
-    page.keyboard.press("f")
-    after = "false" if before == "true" else "true"
-    page.wait_for_selector(f"[data-tile={first}] [data-verb=favourite][aria-pressed={after}]")
-    page.keyboard.press("x")
-    page.locator(".selection", has_text="1 selected").wait_for()
-    page.keyboard.press("?")
-    page.locator("#keys-help").wait_for()
-    page.keyboard.press("Escape")
-    page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.matches('[data-search]')")
-    page.keyboard.type("purple square")
-    page.wait_for_function("document.querySelectorAll('[data-tile]').length === 1")
-    page.keyboard.press("Escape")
-    assert visitor.complaints == []
-
-
-def test_a_search_without_a_match_offers_the_way_back(visit: Callable[..., Visitor]) -> None:
-    page = visit("creator").go("/gallery", ".wall [data-tile]")
-    page.fill("[data-search]", "a dog on a surfboard")
-    page.get_by_text("Nothing like that").wait_for()
-    page.get_by_role("button", name="Show all clips").click()
-    page.wait_for_selector("[data-tile]")
-
-
-def test_more_clips_come_when_asked_for(visit: Callable[..., Visitor]) -> None:
-    page = visit("creator").go("/gallery", ".wall [data-tile]")
-    before = page.locator("[data-tile]").count()
-    page.get_by_role("button", name="Load more").click()
-    page.wait_for_function(f"document.querySelectorAll('[data-tile]').length > {before}")
 
 
 def test_a_clip_plays_steps_by_frames_and_goes_on_after_its_address_ended(
@@ -188,7 +122,7 @@ def test_a_clip_of_somebody_else_is_not_there(visit: Callable[..., Visitor]) -> 
 def test_a_key_is_shown_once(visit: Callable[..., Visitor]) -> None:
     page = visit("creator").go("/account", ".key")
     page.fill("#name", "notebook two")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("button", name="Create key").click()
     secret = page.locator("#new-secret")
     secret.wait_for()
     assert secret.inner_text().startswith("zk_77b2")
@@ -197,29 +131,133 @@ def test_a_key_is_shown_once(visit: Callable[..., Visitor]) -> None:
     assert page.locator("#new-secret").count() == 0
 
 
-def test_a_moderator_clears_the_queue_by_keys_alone(visit: Callable[..., Visitor]) -> None:
-    visitor = visit("moderator")
-    page = visitor.go("/moderation", ".case")
-    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
-    page.wait_for_selector(".evidence-screen.blurred")
-    page.keyboard.press(" ")
-    page.wait_for_selector(".evidence-screen:not(.blurred)")
-    waiting = page.locator(".case").count()
-    page.keyboard.press("n")
-    page.keyboard.type("seen before")
+def test_a_word_of_each_kind_makes_the_models_sentence(visit: Callable[..., Visitor]) -> None:
+    page = visit("newcomer").go("/", ".word")
+    for slot, word in (
+        ("shape", "star"),
+        ("colour", "orange"),
+        ("motion", "growing"),
+        ("background", "blue"),
+    ):
+        page.locator(f"[data-slot={slot}][data-word='{word}']").click()
+    assert page.input_value("#prompt") == "an orange star growing on a blue background"
+    assert page.locator(".word[aria-pressed=true]").count() == 4
+    page.locator("[data-slot=colour][data-word=orange]").click()
+    assert page.input_value("#prompt") == "a star growing on a blue background"
     page.keyboard.press("Tab")
-    page.keyboard.press("b")
-    page.wait_for_function(f"document.querySelectorAll('.case').length === {waiting - 1}")
-    page.wait_for_selector(".evidence-screen.blurred")
-    assert page.input_value("#note") == ""
-    page.keyboard.press("a")
-    page.wait_for_function(f"document.querySelectorAll('.case').length === {waiting - 2}")
-    page.keyboard.press("z")
-    page.wait_for_function(f"document.querySelectorAll('.case').length === {waiting - 1}")
+    assert page.evaluate("document.activeElement.dataset.word") == "white"
+
+
+def test_words_that_are_typed_are_found_again_among_the_chips(visit: Callable[..., Visitor]) -> None:
+    page = visit("newcomer").go("/", ".word")
+    page.fill("#prompt", "a blue square moving left on a red background")
+    pressed = """[...document.querySelectorAll(".word[aria-pressed=true]")]
+      .map((e) => e.dataset.slot + ":" + e.dataset.word)"""
+    assert page.evaluate(pressed) == ["shape:square", "colour:blue", "motion:moving left", "background:red"]
+
+
+def test_words_that_the_model_does_not_know_are_named_while_one_types(visit: Callable[..., Visitor]) -> None:
+    page = visit("newcomer").go("/", ".word")
+    page.fill("#prompt", "a pink elephant dancing on a blue background")
+    page.locator(".prompt-unknown", has_text="doesn’t know: pink, elephant, dancing").wait_for()
+    page.fill("#prompt", "a red circle on a blue background")
+    page.wait_for_function("document.querySelector('.prompt-unknown').textContent === ''")
+
+
+def test_a_wrong_setting_is_told_once_and_by_the_name_on_the_page(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/", ".choice")
+    page.fill("#prompt", "a red circle")
+    page.locator("details.more summary").click()
+    page.fill("#steps", "3000")
+    page.get_by_role("button", name="Generate").click()
+    error = page.locator(".field-error", has_text="from 4 to 400")
+    error.wait_for()
+    assert "num_inference_steps" not in error.inner_text()
+    assert page.evaluate("document.querySelector('form[data-composer]').noValidate")
+
+
+def test_what_is_set_behind_more_is_seen_without_opening_it(visit: Callable[..., Visitor]) -> None:
+    page = visit("newcomer").go("/", ".choice")
+    page.locator("details.more summary").click()
+    page.fill("#steps", "40")
+    page.fill("#seed", "7")
+    page.locator("details.more summary").click()
+    assert page.text_content("details.more summary") == "More · 40 steps · seed 7"
+    page.reload()
+    page.wait_for_function("document.querySelector('[data-more-set]')?.textContent.includes('40 steps')")
+
+
+def test_the_price_is_asked_for_again_when_credits_were_set_aside(visit: Callable[..., Visitor]) -> None:
+    page = visit("poor").go("/", ".choice")
+    page.locator(".price", has_text="2 credits").wait_for()
+    page.fill("#prompt", "a red circle")
+    page.get_by_role("button", name="Generate").click()
+    page.locator("#now", has_text="a red circle").wait_for()
+    page.locator(".button-generate:disabled").wait_for()
+    page.get_by_text("and you have 1").wait_for()
+
+
+def test_sending_on_a_phone_shows_the_job_and_no_keyboard(visit: Callable[..., Visitor]) -> None:
+    page = visit("newcomer", width=390, height=844, has_touch=True, is_mobile=True).go("/", ".choice")
+    page.fill("#prompt", "a blue star growing")
+    page.get_by_role("button", name="Generate").click()
+    page.locator("#now", has_text="a blue star growing").wait_for()
+    page.wait_for_function("document.querySelector('#now').getBoundingClientRect().top < 60")
+    assert page.evaluate("document.activeElement.id") != "prompt"
+
+
+def test_a_clip_is_made_again_with_another_seed(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("creator")
+    page = visitor.go("/clips/video_0006", "z-player video")
+    page.get_by_role("button", name="Again with another seed").click()
+    page.wait_for_url("**/clips/video_6*")
+    page.locator(".clip-live", has_text="Next in line").wait_for()
+    assert page.inner_text("h1") == "a blue square staying still on an orange background"
     assert visitor.complaints == []
 
 
-def test_a_creator_has_no_way_into_moderation(visit: Callable[..., Visitor]) -> None:
-    page = visit("creator").go("/moderation", ".composer")
-    assert page.locator(".case").count() == 0
-    assert page.get_by_role("link", name="Moderation").count() == 0
+def test_a_clips_page_is_named_by_its_prompt_and_leads_to_its_neighbours(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("creator").go("/clips/video_0008", "z-player video")
+    page.wait_for_function("document.title === 'a white star shrinking on a blue background · Zoetrope'")
+    assert page.get_by_text("a white star shrinking").count() == 1
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/clips/video_0009")
+    page.get_by_role("heading", name="a red square moving down").wait_for()
+    page.get_by_role("link", name="Newer clip").click()
+    page.wait_for_url("**/clips/video_0008")
+
+
+def test_what_cannot_be_shown_cannot_be_liked(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/clips/video_9002", ".clip-withheld")
+    page.get_by_role("button", name="Delete").first.wait_for()
+    assert page.get_by_role("button", name="Favourite").count() == 0
+    assert page.get_by_role("button", name="Good").count() == 0
+
+
+def test_controls_of_a_clip_can_be_hit_with_a_thumb(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator", width=390, height=844, has_touch=True).go("/clips/video_0003", "z-player video")
+    small = """() => [...document.querySelectorAll("main button, main a[href]")]
+      .filter((e) => e.checkVisibility() && e.tabIndex >= 0)
+      .map((e) => [e.getBoundingClientRect(), e.outerHTML.slice(0, 80)])
+      .filter(([box, html]) => (box.width < 44 || box.height < 44) && !html.includes("copy"))
+      .map(([box, html]) => `${box.width} x ${box.height} ${html}`)"""
+    assert page.evaluate(small) == []
+
+
+def test_a_draft_comes_back_however_late_the_scripts_are(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("newcomer")
+    page = visitor.go("/", ".choice")
+    page.fill("#prompt", "a red star")
+    held: list[Route] = []
+    page.route("**/js/studio.js", lambda route: held.append(route))
+    page.reload(wait_until="commit")
+    page.locator(".price", has_text="credits").wait_for(state="detached")
+    page.wait_for_function("document.querySelector('.choice') && window.zoetrope.early.length > 0")
+    assert page.input_value("#prompt") == ""
+    held[0].continue_()
+    page.wait_for_function("document.querySelector('#prompt').value === 'a red star'")
+    page.locator(".price", has_text="2 credits").wait_for()
+    page.fill("#prompt", "")

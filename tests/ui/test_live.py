@@ -1,32 +1,11 @@
-"""Pages that change by themselves, and what they say when the studio is away."""
+"""What pages say when the studio is away, and that they catch up when it is back."""
 
-from collections.abc import Callable
-
-import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from tests.ui.conftest import Visitor, free_port, serving
+from tests.ui.conftest import free_port, serving
 
 pytestmark = pytest.mark.browser
-
-
-def test_a_clip_arrives_without_the_page_being_loaded_again(
-    visit: Callable[..., Visitor], served: str
-) -> None:
-    visitor = visit("drafter")
-    page = visitor.go("/", ".choice")
-    page.fill("#prompt", "a purple circle shrinking on a white background")
-    page.get_by_role("button", name="Generate").click()
-    strip = page.locator(".strip", has_text="purple circle shrinking")
-    strip.wait_for()
-    page.evaluate("window.same = true")
-    job_id = page.evaluate("document.querySelector('.strip [data-job]').dataset.job")
-    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
-    page.locator(f"[data-tile={job_id}]").wait_for()
-    assert strip.count() == 0
-    assert page.evaluate("window.same")
-    assert visitor.complaints == []
 
 
 def test_the_page_says_that_the_studio_is_away_and_catches_up_when_it_is_back(browser: Browser) -> None:

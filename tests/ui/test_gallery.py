@@ -1,0 +1,151 @@
+"""The gallery: found by words, filtered by chips, worked by keys, and as long as it was after a deletion."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.ui.conftest import Visitor
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_gallery_is_worked_by_keys(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("creator")
+    page = visitor.go("/gallery", ".wall [data-tile]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    first, second = (page.locator("[data-tile]").nth(i).get_attribute("data-tile") for i in (0, 1))
+    assert first != second
+    assert page.evaluate("document.activeElement.closest('[data-tile]').dataset.tile") == second
+    page.wait_for_selector(f"[data-tile={second}] video.seen")
+    page.keyboard.press("k")
+    before = page.locator(f"[data-tile={first}] [data-verb=favourite]").get_attribute("aria-pressed")
+    page.keyboard.press("f")
+    after = "false" if before == "true" else "true"
+    page.wait_for_selector(f"[data-tile={first}] [data-verb=favourite][aria-pressed={after}]")
+    page.keyboard.press("x")
+    page.locator(".selection", has_text="1 selected").wait_for()
+    page.keyboard.press("?")
+    page.locator("#keys-help").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.matches('[data-search]')")
+    page.keyboard.type("purple square")
+    page.wait_for_function("document.querySelectorAll('[data-tile]').length === 1")
+    page.keyboard.press("Escape")
+    assert visitor.complaints == []
+
+
+def test_a_search_without_a_match_offers_the_way_back(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/gallery", ".wall [data-tile]")
+    page.fill("[data-search]", "a dog on a surfboard")
+    page.get_by_text("No clip matches these words").wait_for()
+    page.get_by_role("button", name="Show ready clips").click()
+    page.wait_for_selector("[data-tile]")
+
+
+def test_more_clips_come_when_asked_for(visit: Callable[..., Visitor]) -> None:
+    page = visit("collector").go("/gallery", ".wall [data-tile]")
+    before = page.locator("[data-tile]").count()
+    page.get_by_role("button", name="Load more").click()
+    page.wait_for_function(f"document.querySelectorAll('[data-tile]').length > {before}")
+
+
+def test_arrows_go_to_the_tile_beside_and_below(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/gallery", ".wall [data-tile]")
+    page.wait_for_selector("z-wall[data-laid]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    page.locator("[data-tile-link]").first.focus()
+    page.keyboard.press("ArrowRight")
+    focused = "document.activeElement.closest('[data-tile]')"
+    assert page.evaluate(f"{focused} === document.querySelectorAll('[data-tile]')[1]")
+    top = page.evaluate(f"{focused}.offsetTop")
+    page.keyboard.press("ArrowDown")
+    below = page.evaluate(f"{focused}.offsetTop")
+    assert below > top
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(f"{focused}.offsetTop") == top
+
+
+def test_rows_are_full_and_the_last_is_as_high_as_the_others(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/gallery", "z-wall[data-laid]")
+    rows = """() => {
+      const wall = document.querySelector("z-wall");
+      const rows = new Map();
+      for (const tile of wall.children) {
+        const box = tile.getBoundingClientRect();
+        const row = rows.get(Math.round(box.top)) ?? { height: box.height, right: 0 };
+        row.right = Math.max(row.right, box.right);
+        rows.set(Math.round(box.top), row);
+      }
+      return [[...rows.values()].map((row) => [row.height, row.right]), wall.getBoundingClientRect().right];
+    }"""
+    found, edge = page.evaluate(rows)
+    assert len(found) > 2
+    assert all(abs(right - edge) < 2 for _, right in found[:-1])
+    assert abs(found[-1][0] - found[-2][0]) < 1 or found[-1][1] == pytest.approx(edge, abs=2)
+
+
+def test_few_results_are_as_large_as_many(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/gallery", "z-wall[data-laid]")
+    usual = page.evaluate("document.querySelector('[data-tile]').offsetHeight")
+    page.fill("[data-search]", "black triangle")
+    page.wait_for_function("document.querySelectorAll('[data-tile]').length === 1")
+    one = page.evaluate("document.querySelector('[data-tile]').offsetHeight")
+    assert 0.7 < one / usual < 1.4
+
+
+def test_the_address_says_what_is_filtered_and_searched(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("creator")
+    page = visitor.go("/gallery", ".wall [data-tile]")
+    page.get_by_role("button", name="Favourites").click()
+    page.wait_for_url("**/gallery?show=favourites")
+    page.fill("[data-search]", "star")
+    page.wait_for_url("**/gallery?show=favourites&q=star")
+    page.reload()
+    page.wait_for_selector("[data-tile]")
+    assert page.get_by_role("button", name="Favourites").get_attribute("aria-pressed") == "true"
+    page.wait_for_function("document.querySelector('[data-search]').value === 'star'")
+    assert all("star" in words for words in page.locator(".tile-prompt").all_inner_texts())
+    page.locator("[data-tile-link]").first.click()
+    page.wait_for_url("**/clips/**")
+    page.go_back()
+    page.wait_for_url("**/gallery?show=favourites&q=star")
+    page.wait_for_selector("[data-tile]")
+    assert visitor.complaints == []
+
+
+def test_blocked_is_not_mixed_with_failed_and_cancelled(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/gallery?show=blocked", ".withheld")
+    assert page.locator(".withheld-label").all_inner_texts() == ["Not allowed here"]
+    page.get_by_role("button", name="Failed or cancelled").click()
+    page.locator(".withheld", has_text="Cancelled").wait_for()
+    assert sorted(page.locator(".withheld-label").all_inner_texts()) == ["Cancelled", "Failed"]
+    icons = page.locator(".withheld use").evaluate_all("all => all.map((each) => each.getAttribute('href'))")
+    assert sorted(icons) == ["/icons.svg#stop", "/icons.svg#warning"]
+
+
+def test_a_deletion_leaves_the_wall_as_far_as_it_was_read(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("collector").go("/gallery", ".wall [data-tile]")
+    page.get_by_role("button", name="Load more").click()
+    page.wait_for_function("document.querySelectorAll('[data-tile]').length > 55")
+    before = page.locator("[data-tile]").count()
+    for index in (0, 1):
+        page.locator("[data-verb=select]").nth(index).dispatch_event("click")
+    page.locator(".selection", has_text="2 selected").wait_for()
+    page.locator(".selection").get_by_role("button", name="Delete").click()
+    page.locator("#delete-clips").get_by_role("button", name="Delete").click()
+    page.locator(".toast", has_text="2 clips deleted").wait_for()
+    page.wait_for_function(f"document.querySelectorAll('[data-tile]').length === {before - 2}")
+
+
+def test_a_finished_clip_hangs_there_at_once(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("collector").go("/gallery", ".wall [data-tile]")
+    page.evaluate("window.same = true")
+    made = httpx.post(f"{served}/fake/make/acc_6").json()["id"]
+    httpx.post(f"{served}/fake/finish/{made}").raise_for_status()
+    page.wait_for_function(f"document.querySelector('[data-tile]').dataset.tile === '{made}'")
+    assert page.evaluate("window.same")
+    assert page.locator(".toast").count() == 0

@@ -1,0 +1,140 @@
+"""Watching a clip being made: on the stage, in its row, on its own page, and from anywhere else."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+from playwright.sync_api import Page
+
+from tests.ui.conftest import Visitor
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_running_job_is_stopped_only_after_its_price_was_told(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/progress", ".strip")
+    strip = page.locator(".strip", has_text="Step 118 of 200")
+    strip.get_by_role("button", name="Cancel").click()
+    page.locator("#stop-job", has_text="You pay 4 of 6 credits").wait_for()
+    page.get_by_role("button", name="Keep it running").click()
+    assert page.locator("#stop-job").is_hidden()
+    assert strip.count() == 1
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_can_be_queued_again(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/progress", ".strip")
+    page.locator(".strip", has_text="2nd of 14").get_by_role("button", name="Cancel").click()
+    page.locator(".toast", has_text="not charged").get_by_role("button", name="Queue it again").click()
+    page.locator(".toast", has_text="In the queue again").wait_for()
+
+
+def _send(page: Page, prompt: str) -> str:
+    """Send a prompt on the front page; the job's id."""
+    page.fill("#prompt", prompt)
+    page.get_by_role("button", name="Generate").click()
+    page.locator("#now", has_text=prompt).wait_for()
+    return str(page.locator("#now").get_attribute("data-stage"))
+
+
+def test_the_job_is_large_while_it_is_made_and_its_clip_plays_in_its_place(
+    visit: Callable[..., Visitor], served: str
+) -> None:
+    visitor = visit("watcher")
+    page = visitor.go("/", ".choice")
+    job_id = _send(page, "a purple circle shrinking on a white background")
+    httpx.post(f"{served}/fake/step/{job_id}/9").raise_for_status()
+    page.locator("#now", has_text="Step 9 of 16").wait_for()
+    page.wait_for_selector("#now img[src*='noise']")
+    page.evaluate("window.screen_ = document.querySelector('#now .live-screen')")
+    before = page.locator("#now .live-screen").bounding_box()
+    assert before is not None
+    assert before["height"] > 300
+    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
+    page.wait_for_selector(f"#now [data-tile={job_id}] video.seen")
+    assert page.evaluate("window.screen_ === document.querySelector('#now .live-screen')")
+    assert page.locator("#now .live-screen").bounding_box() == before
+    assert page.locator(f".wall [data-tile={job_id}]").count() == 0
+    page.reload()
+    page.wait_for_selector(f".wall [data-tile={job_id}]")
+    assert page.locator("#now").count() == 0
+    assert visitor.complaints == []
+
+
+def test_a_rows_job_becomes_its_clip_in_the_row(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("watcher").go("/", ".choice")
+    job_id = _send(page, "a red star growing on a black background")
+    page.goto(f"{served}/progress")
+    page.locator(".strip", has_text="red star growing").wait_for()
+    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
+    row = page.locator(".strip-ready", has_text="red star growing")
+    row.wait_for()
+    assert page.locator(".toast").count() == 0
+    row.get_by_role("link", name="a red star growing on a black background", exact=True).click()
+    page.wait_for_url(f"**/clips/{job_id}")
+
+
+def test_elsewhere_a_notice_leads_to_the_clip(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("watcher").go("/", ".choice")
+    job_id = _send(page, "a green square moving up on a white background")
+    page.goto(f"{served}/account")
+    page.wait_for_selector(".account-top")
+    page.locator(".rail-count").wait_for()
+    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
+    notice = page.locator(".toast", has_text="Your clip is ready: a green square")
+    notice.get_by_role("link", name="Open").click()
+    page.wait_for_url(f"**/clips/{job_id}")
+    page.wait_for_selector("z-player video")
+
+
+def test_a_clips_own_page_follows_it_from_the_queue_to_the_player(
+    visit: Callable[..., Visitor], served: str
+) -> None:
+    visitor = visit("watcher")
+    page = visitor.go("/", ".choice")
+    job_id = _send(page, "a blue triangle moving left on a yellow background")
+    page.locator("#now .live-screen").click()
+    page.wait_for_url(f"**/clips/{job_id}")
+    page.locator(".clip-live", has_text="Next in line").wait_for()
+    httpx.post(f"{served}/fake/step/{job_id}/4").raise_for_status()
+    page.locator(".clip-live", has_text="Step 4 of 16").wait_for()
+    page.get_by_role("button", name="Stop").wait_for()
+    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
+    page.wait_for_selector("z-player video")
+    page.get_by_role("link", name="Download").wait_for()
+    assert page.locator(".toast").count() == 0
+    assert visitor.complaints == []
+
+
+def test_the_stop_dialog_follows_the_job(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("watcher").go("/", ".choice")
+    job_id = _send(page, "a white circle moving down on a black background")
+    httpx.post(f"{served}/fake/step/{job_id}/8").raise_for_status()
+    page.locator("#now", has_text="Step 8 of 16").wait_for()
+    page.locator("#now").get_by_role("button", name="Cancel").click()
+    page.locator("#stop-job", has_text="You pay 1 of 2 credits").wait_for()
+    httpx.post(f"{served}/fake/step/{job_id}/16").raise_for_status()
+    page.locator("#stop-job", has_text="You pay 2 of 2 credits").wait_for()
+    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
+    page.locator("#stop-job", has_text="nothing left to stop").wait_for()
+    assert page.get_by_role("button", name="Stop it").is_disabled()
+
+
+def test_what_waits_for_a_moderator_is_not_counted_as_on_its_way(visit: Callable[..., Visitor]) -> None:
+    page = visit("reviewed").go("/progress", ".strip")
+    strip = page.locator(".strip", has_text="Waits for a moderator")
+    assert strip.locator("z-ring").count() == 0
+    assert page.get_by_role("link", name="In progress").locator(".rail-count").count() == 0
+
+
+def test_what_ended_is_one_line_until_somebody_looks_and_is_removed_at_once(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("unlucky").go("/", ".asides")
+    assert page.locator(".ended").first.is_hidden()
+    page.get_by_text("3 ended without a clip").click()
+    assert page.locator(".ended-why").first.inner_text() == "Failed, not charged"
+    assert page.evaluate(
+        "[...document.querySelectorAll('.ended')].every((line) => line.getBoundingClientRect().height < 48)"
+    )
+    page.get_by_role("button", name="Remove all").click()
+    page.locator(".asides").wait_for(state="detached")
