@@ -223,7 +223,8 @@ async def test_large_bodies_keep_nobody_waiting(api: Api) -> None:
 async def test_a_body_that_stops_is_cut_off(api: Api) -> None:
     def post_and_stop(length: int) -> bytes:
         with socket.create_connection(("127.0.0.1", urlsplit(api.url).port or 0), timeout=30) as wire:
-            start = "POST /auth/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json"
+            host = urlsplit(api.url).netloc
+            start = f"POST /auth/sign-in HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json"
             wire.sendall(f"{start}\r\nContent-Length: {length}\r\n\r\n{{".encode())
             answer = b""
             while piece := wire.recv(4096):
