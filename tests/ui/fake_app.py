@@ -7,7 +7,6 @@ from fastapi import FastAPI, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 
 from backend.api.outermost import Outermost
-from backend.api.outermost import Outermost
 from frontend.studio import build_app
 from frontend.views import DoorView
 from tests.ui.fake_clips import render
@@ -17,7 +16,6 @@ FOLDER = Path(os.environ.get("ZOETROPE_FAKE_CLIPS", "/tmp/zoetrope-fake-clips"))
 PASSWORD = "projector lamp"
 
 api = FastAPI()
-api.add_middleware(Outermost)
 api.add_middleware(Outermost)
 gateway = FakeGateway()
 
