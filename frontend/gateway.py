@@ -90,7 +90,7 @@ class Gateway(Protocol):
         ...
 
     async def cancel(self, who: AccountView, job_id: str) -> JobView:
-        """Stop a job. Raises Refused when it had ended already."""
+        """Stop a job; a cancelled one stays so. Raises Refused where it is too late."""
         ...
 
     async def retry(self, who: AccountView, job_id: str) -> JobView:

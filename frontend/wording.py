@@ -208,7 +208,7 @@ def job_view(job: Job) -> JobView:
         state=job.state.value,
         facts=f"{_title(job.model)}, {job.width} × {job.height}, {job.seconds} s",
         headline=headline,
-        detail=detail,
+        detail=_sentence_case(detail),
         short=_why_ended(job),
         charge=_charge(job),
         stop_cost=stop_cost,
@@ -291,8 +291,11 @@ def _at_work(job: Job) -> str:
 
 
 def _join(*parts: str) -> str:
-    joined = ": ".join(part for part in parts if part)
-    return joined[:1].upper() + joined[1:] if parts and not parts[0] else joined
+    return ": ".join(part for part in parts if part)
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _charge(job: Job) -> str:

@@ -246,7 +246,7 @@ def _jobs() -> list[JobView]:
             state="running",
             facts="Mini, 256 × 256, 2 s",
             headline="Step 118 of 200",
-            detail="about 9 s left",
+            detail="About 9 s left",
             at_work=True,
             percent=59,
             step=118,
@@ -263,7 +263,7 @@ def _jobs() -> list[JobView]:
             state="queued",
             facts="Mini, 448 × 256, 2 s",
             headline="2nd of 14",
-            detail="ready in about 40 to 70 s",
+            detail="Ready in about 40 to 70 s",
             aspect="448 / 256",
             grow=1.75,
             created_at=_ago(seconds=50),
@@ -362,7 +362,7 @@ class Watch:
 class FakeGateway(FakeMoney):
     """Everything in memory; `calls` counts what was asked on whose behalf."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, empty: bool = False) -> None:
         self.desks = {
             "acc_1": Desk(
                 [make_clip(i, s) for i, s in enumerate(SCENES)] + _withheld(), _jobs(), self._some_keys()
@@ -428,6 +428,9 @@ class FakeGateway(FakeMoney):
         self.presses: dict[tuple[str, str, str], JobView] = {}
         self.held: dict[str, int] = {}
         self._ids = itertools.count(6001)
+        if empty:
+            self.desks = {account_id: Desk([], [], []) for account_id in self.desks}
+            self.review = []
 
     @staticmethod
     def _some_keys() -> list[KeyView]:
@@ -514,7 +517,7 @@ class FakeGateway(FakeMoney):
             state="queued",
             facts="Mini, 256 × 256, 2 s",
             headline="Next in line",
-            detail="ready in about 4 s",
+            detail="Ready in about 4 s",
             created_at=datetime.now(UTC).isoformat(),
             can_cancel=True,
         )
@@ -532,7 +535,9 @@ class FakeGateway(FakeMoney):
         self.calls.append("cancel")
         desk = self._desk(who)
         for at, job in enumerate(desk.jobs):
-            if job.id == job_id:
+            if job.id == job_id and job.state == "cancelled":
+                return job
+            if job.id == job_id and not job.ended:
                 desk.jobs[at] = replace(
                     job,
                     state="cancelled",
@@ -563,7 +568,7 @@ class FakeGateway(FakeMoney):
             state="queued",
             short="",
             headline="Next in line",
-            detail="ready in about 4 s",
+            detail="Ready in about 4 s",
             charge="",
         )
         desk.jobs = [again, *(kept for kept in desk.jobs if kept.id != job_id)]
@@ -598,7 +603,11 @@ class FakeGateway(FakeMoney):
             "stopped": lambda clip: clip.state in ("failed", "cancelled"),
             "all": lambda clip: True,
         }[show]
-        found = [clip for clip in self._desk(who).clips if wanted(clip) and search.lower() in clip.prompt]
+        desk = self._desk(who)
+        known = {clip.id for clip in desk.clips}
+        settled = [_unfinished(job) for job in desk.jobs if job.ended or job.in_review]
+        all_ = [clip for clip in settled if clip.id not in known] + desk.clips
+        found = [clip for clip in all_ if wanted(clip) and search.lower() in clip.prompt]
         start = int(cursor or 0)
         return ClipPage(
             clips=found[start : start + limit],
@@ -688,7 +697,7 @@ class FakeGateway(FakeMoney):
             id=f"key_{next(self._ids)}",
             name=name,
             hint="zk_77b2…",
-            scopes=" ".join(scopes),
+            scopes="make and read" if "videos:write" in scopes else "read only",
             created_at=datetime.now(UTC).isoformat(),
         )
         self._desk(who).keys.insert(0, key)
@@ -705,7 +714,7 @@ class FakeGateway(FakeMoney):
         self.calls.append("cases")
         if not who.may_moderate:
             raise NotAllowed
-        return list(self.review)
+        return [replace(case, video_url="", poster_url="", scores=[]) for case in self.review]
 
     async def decide(self, who: AccountView, case_id: str, *, allow: bool, note: str) -> None:
         self.calls.append("decide")
@@ -713,6 +722,13 @@ class FakeGateway(FakeMoney):
             raise NotAllowed
         self.decided |= {case.id: case for case in self.review if case.id == case_id}
         self.review = [case for case in self.review if case.id != case_id]
+        if not allow:
+            self._end(
+                self.decided[case_id].job_id,
+                state="blocked",
+                headline="Not allowed here",
+                short="Not allowed here: Graphic violence, not charged",
+            )
 
     async def waiting_cases(self, who: AccountView) -> int:
         if not who.may_moderate:
@@ -761,29 +777,62 @@ class FakeGateway(FakeMoney):
         self._tell()
         return job.id
 
+    def _end(self, job_id: str, **values: object) -> None:
+        """A job ends without a clip."""
+        ended = {"ended": True, "went_wrong": True, "in_review": False, "at_work": False, "can_cancel": False}
+        self._change_job(job_id, **{**ended, "charge": "You were not charged.", **values})
+
+    def _change_job(self, job_id: str, **values: object) -> None:
+        for desk in self.desks.values():
+            desk.jobs = [replace(job, **values) if job.id == job_id else job for job in desk.jobs]
+        self._tell()
+
+    def fail(self, job_id: str) -> None:
+        """A job's workers gave up."""
+        self._end(job_id, state="failed", headline="Failed", short="Failed, not charged", can_retry=True)
+
+    def hold(self, job_id: str) -> None:
+        """A moderator has to decide about a job's clip."""
+        self._change_job(
+            job_id,
+            state="in_review",
+            in_review=True,
+            at_work=False,
+            headline="Waits for a moderator",
+            percent=99,
+        )
+        job = next(job for desk in self.desks.values() for job in desk.jobs if job.id == job_id)
+        score = ScoreView(what="Graphic violence", where="Clip", percent=90, threshold=50, over=True)
+        case = CaseView(
+            id=f"case_of_{job_id}",
+            subject="Clip",
+            reason="Graphic violence",
+            prompt=job.prompt,
+            waiting_since=_ago(minutes=1),
+            fps=FPS,
+            job_id=job_id,
+            model="Mini",
+            video_url="/fake/2.mp4",
+            poster_url="/fake/2.webp",
+            scores=[score],
+        )
+        self.review.append(case)
+
     def step(self, job_id: str, step: int, steps: int = 16) -> None:
         """A job's worker says how far it is."""
-        for desk in self.desks.values():
-            desk.jobs = [
-                replace(
-                    job,
-                    state="running",
-                    at_work=True,
-                    headline=f"Step {step} of {steps}",
-                    detail="about 2 s left" if step >= 3 else "",
-                    step=step,
-                    steps=steps,
-                    percent=step * 98 // steps,
-                    preview_url=f"/fake/3-noise.webp?step={step}",
-                    stop_cost=f"{step} of {steps} steps are done. You pay {step // 8} of 2 credits for them."
-                    if step >= 8
-                    else "",
-                )
-                if job.id == job_id
-                else job
-                for job in desk.jobs
-            ]
-        self._tell()
+        price = f"{step} of {steps} steps are done. You pay {step // 8} of 2 credits for them."
+        self._change_job(
+            job_id,
+            state="running",
+            at_work=True,
+            headline=f"Step {step} of {steps}",
+            detail="About 2 s left" if step >= 3 else "",
+            step=step,
+            steps=steps,
+            percent=step * 98 // steps,
+            preview_url=f"/fake/3-noise.webp?step={step}",
+            stop_cost=price if step >= 8 else "",
+        )
 
     def finish(self, job_id: str) -> None:
         """A job becomes a clip; every watcher is woken."""
@@ -791,7 +840,11 @@ class FakeGateway(FakeMoney):
             for job in [job for job in desk.jobs if job.id == job_id]:
                 desk.jobs.remove(job)
                 made = replace(
-                    make_clip(3, SCENES[3]), id=job.id, prompt=job.prompt, created_at=job.created_at
+                    make_clip(3, SCENES[3]),
+                    id=job.id,
+                    prompt=job.prompt,
+                    created_at=job.created_at,
+                    settings_url=f"/?from={job.id}",
                 )
                 desk.clips.insert(0, made)
         self._tell()

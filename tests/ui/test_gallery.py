@@ -122,9 +122,9 @@ def test_blocked_is_not_mixed_with_failed_and_cancelled(visit: Callable[..., Vis
     assert page.locator(".withheld-label").all_inner_texts() == ["Not allowed here"]
     page.get_by_role("button", name="Failed or cancelled").click()
     page.locator(".withheld", has_text="Cancelled").wait_for()
-    assert sorted(page.locator(".withheld-label").all_inner_texts()) == ["Cancelled", "Failed"]
+    assert set(page.locator(".withheld-label").all_inner_texts()) == {"Cancelled", "Failed"}
     icons = page.locator(".withheld use").evaluate_all("all => all.map((each) => each.getAttribute('href'))")
-    assert sorted(icons) == ["/icons.svg#stop", "/icons.svg#warning"]
+    assert set(icons) == {"/icons.svg#stop", "/icons.svg#warning"}
 
 
 def test_a_deletion_leaves_the_wall_as_far_as_it_was_read(visit: Callable[..., Visitor], served: str) -> None:

@@ -1,8 +1,14 @@
 """How the pages say numbers and waits."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
+from backend.domain.generation import JobState
 from backend.recipes import CATALOGUE
+from backend.services.job_view import JobView, PlaceView
+from backend.services.review_cases import CaseView as Case
 from frontend import wording
 
 
@@ -48,3 +54,152 @@ def test_every_recipe_can_be_offered() -> None:
         assert model.knows
         assert model.steps_low <= model.steps_default <= model.steps_high
         assert all(6 <= side <= 18 for size in model.sizes for side in (size.frame_w, size.frame_h))
+
+
+def _job(**changes: object) -> JobView:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    job = JobView(
+        id="video_1",
+        account_id="acct_1",
+        kind="generate",
+        parent_id=None,
+        model="mini",
+        prompt="a red circle",
+        negative_prompt="",
+        size="288x288",
+        width=288,
+        height=288,
+        seconds="2",
+        num_frames=17,
+        fps=8,
+        seed=1,
+        num_inference_steps=16,
+        guidance_scale=1.5,
+        has_image=False,
+        state=JobState.RUNNING,
+        version=1,
+        input_verdict="allow",
+        phase="denoising",
+        steps_done=0,
+        progress=0,
+        preview=None,
+        quoted=4,
+        charged=None,
+        error_code=None,
+        error_message=None,
+        clause=None,
+        created_at=now,
+        started_at=now,
+        ended_at=None,
+        expires_at=None,
+        released=False,
+        favourite=False,
+        rating=0,
+        place=PlaceView(position=None, of=0, p50_s=12.0, p90_s=13.0, reason=""),
+    )
+    return replace(job, **changes)  # type: ignore[arg-type]  # test fields
+
+
+@pytest.mark.parametrize(("done", "said"), [(0, ""), (2, ""), (3, "About 12 s left"), (9, "About 12 s left")])
+def test_the_time_left_is_said_once_some_steps_show_the_pace(done: int, said: str) -> None:
+    assert wording.job_view(_job(steps_done=done)).detail == said
+
+
+def test_who_waits_is_told_when_it_is_ready_and_why_not_yet() -> None:
+    place = PlaceView(position=2, of=14, p50_s=40, p90_s=70, reason="a worker is loading")
+    view = wording.job_view(_job(state=JobState.QUEUED, place=place))
+    assert (view.headline, view.detail) == ("2nd of 14", "Ready in about 40 to 70 s: a worker is loading")
+
+
+@pytest.mark.parametrize(
+    ("state", "at_work", "in_review"),
+    [
+        (JobState.QUEUED, False, False),
+        (JobState.ASSIGNED, True, False),
+        (JobState.RUNNING, True, False),
+        (JobState.MODERATING, True, False),
+        (JobState.IN_REVIEW, False, True),
+        (JobState.APPROVED, True, False),
+    ],
+)
+def test_a_job_in_review_is_not_at_work(state: JobState, at_work: bool, in_review: bool) -> None:
+    view = wording.job_view(_job(state=state))
+    assert (view.at_work, view.in_review) == (at_work, in_review)
+
+
+def test_a_request_that_a_moderator_holds_is_in_review_too() -> None:
+    view = wording.job_view(_job(state=JobState.QUEUED, input_verdict="review"))
+    assert (view.in_review, view.headline) == (True, "Waits for a moderator")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"state": JobState.BLOCKED, "clause": "weapons"}, "Not allowed here: Weapons, not charged"),
+        (
+            {"state": JobState.BLOCKED, "clause": "an_old_clause"},
+            "Not allowed here: An old clause, not charged",
+        ),
+        ({"state": JobState.FAILED}, "Failed, not charged"),
+        ({"state": JobState.CANCELLED, "charged": 2}, "Cancelled, 2 credits charged"),
+        ({"state": JobState.RUNNING}, ""),
+    ],
+)
+def test_why_a_job_ended_fits_one_line(changes: dict[str, object], said: str) -> None:
+    assert wording.job_view(_job(**changes)).short == said
+
+
+def test_unknown_words_are_named_and_known_ones_are_not() -> None:
+    said = wording.unknown_words("mini", "a pink elephant dancing on a blue background")
+    assert said == "Mini doesn’t know: pink, elephant, dancing. It leaves them out."
+    assert wording.unknown_words("mini", "a red circle moving right") == ""
+    assert wording.unknown_words("another-model", "a pink elephant") == ""
+    many = wording.unknown_words("mini", "fog rain snow hail sleet sun moon cloud storm wind")
+    assert many.endswith("cloud and 2 more. It leaves them out.")
+
+
+def test_the_words_on_offer_are_words_the_model_reads() -> None:
+    model = wording.model_view(CATALOGUE["mini"])
+    assert {group.slot for group in model.words} == {"shape", "colour", "motion", "background", "size"}
+    for group in model.words:
+        for word in group.words:
+            assert f"[{group.slot}" in model.sentence
+            assert wording.unknown_words("mini", word.value) == ""
+
+
+def test_a_finding_that_each_artifact_repeats_is_said_once_with_its_picture_and_threshold() -> None:
+    finding = {"clause": "weapons", "score": 0.934, "threshold": 0.6, "surface": "video", "at_s": 1.25}
+    still = {
+        "clause": "classifier_error",
+        "score": 1.0,
+        "threshold": 1.0,
+        "surface": "thumbnail",
+        "at_s": None,
+    }
+    ruling: dict[str, object] = {"findings": [finding, still]}
+    case = Case(
+        id="case_1",
+        job_id="video_1",
+        stage="output",
+        state="open",
+        clause="weapons",
+        prompt="a knife",
+        negative_prompt="",
+        model="mini",
+        opened_at=datetime(2026, 1, 1, tzinfo=UTC),
+        claimed_by=None,
+        claim_expires_at=None,
+        decision=None,
+        decided_by=None,
+        effective_at=None,
+        note="",
+        findings=(ruling, ruling, ruling),
+        artifact_kinds=("thumbnail", "video"),
+        upload_ids=(),
+    )
+    scores = wording.case_view(case, with_evidence=True).scores
+    assert [(s.what, s.where, s.at_s, s.percent, s.threshold, s.over) for s in scores] == [
+        ("Weapons", "Clip at 1.25 s", "1.250", 93, 60, True),
+        ("Could not be judged", "Thumbnail", "", 100, 100, True),
+    ]
+    assert wording.case_view(case).poster_url == ""
