@@ -24,6 +24,7 @@ import psutil
 from backend.accelerator import check_device
 from backend.child_process import Process, last_line, signal_group, spawn, stop
 from backend.data_dir import locked, prepare_data_dir, socket_folder
+from backend.db.at_this_version import needs_nothing
 from backend.embedded import embedded_postgres, embedded_valkey, log_path
 from backend.external_services import check_database, check_storage, check_valkey
 from backend.make_parent import MakeParent
@@ -158,7 +159,9 @@ class Supervisor:
         return url
 
     def _prepare_database(self) -> str:
-        """Migrates in a process of its own; returns a link that signs the first admin in, or nothing."""
+        """Migrates in a process of its own where need be; returns a link that signs the first admin in, or nothing."""
+        if needs_nothing(self.settings.require_database_url()):
+            return ""
         began_s = time.monotonic()
         log = log_path(self.settings, "migrate")
         answer = self.settings.data_dir / "run" / "first-admin-link"

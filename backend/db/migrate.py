@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from backend.db.at_this_version import version_mark
 from backend.db.engine import asyncpg_url
 from backend.db.models import TierRow
 from backend.db.repositories.tiers import row_of
@@ -46,5 +47,6 @@ async def _repeatable(url: str) -> None:
                 await driver.execute(path.read_text(encoding="utf-8"))
             first_tiers = pg_insert(TierRow).values([row_of(tier) for tier in TIERS.values()])
             await connection.execute(first_tiers.on_conflict_do_nothing(index_elements=["name"]))
+            await connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{version_mark()}'"))
     finally:
         await engine.dispose()

@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.auth.principal import Role
+from backend.db.at_this_version import AN_ADMIN_CAME_IN
 from backend.db.repositories import people
 from backend.domain.monthly import Origin
 from backend.services.create_sign_in_link import sign_in_link
@@ -17,13 +18,7 @@ LINK_LIFE = timedelta(days=7)
 EMAIL = "admin@localhost"
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(72407402)")
-_CAME_IN = text(
-    """
-    SELECT 1 FROM users u WHERE u.role = 'admin' AND u.suspended_at IS NULL
-      AND (u.password_hash IS NOT NULL OR EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = u.id))
-    LIMIT 1
-    """
-)
+_CAME_IN = text(AN_ADMIN_CAME_IN)
 _ADMIN = text(
     "SELECT id FROM users WHERE role = 'admin' AND suspended_at IS NULL ORDER BY created_at, id LIMIT 1"
 )

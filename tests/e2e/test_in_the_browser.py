@@ -20,6 +20,13 @@ def _sign_in(page: Page, studio: RunningStudio) -> None:
     page.wait_for_selector("#prompt")
 
 
+PLAYS = """new Promise((resolve) => {
+  const video = document.querySelector("z-player video");
+  video.addEventListener("timeupdate", () => video.currentTime > 0.2 && resolve());
+  video.play();
+})"""
+
+
 def test_signs_in_composes_with_an_image_watches_plays_and_finds_it_again(
     own_studio: RunningStudio, tmp_path: Path
 ) -> None:
@@ -37,21 +44,19 @@ def test_signs_in_composes_with_an_image_watches_plays_and_finds_it_again(
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(60_000)
         _sign_in(page, studio)
-        page.wait_for_selector(".choice")
+        page.locator(".price", has_text="credits").wait_for()
         page.fill("#prompt", PROMPT)
         page.set_input_files("z-drop input[type=file]", picture)
         page.wait_for_selector("z-drop[data-state=there]")
         page.locator(".price", has_text="credits").wait_for()
         page.get_by_role("button", name="Generate").click()
-        page.locator(".strip-prompt", has_text=PROMPT).wait_for()
+        page.locator(".live-prompt", has_text=PROMPT).wait_for()
 
-        tile = page.locator("a.tile-link, .tile a").first
-        tile.wait_for()
-        tile.click()
+        page.locator(".live-verbs a", has_text="Open").click()
         page.wait_for_url("**/clips/**")
         page.wait_for_selector("z-player video")
-        page.evaluate("document.querySelector('z-player video').play()")
-        page.wait_for_function("document.querySelector('z-player video').currentTime > 0.2")
+        # Waited for in the page: what Playwright polls it evaluates, and the page's policy forbids that.
+        page.evaluate(PLAYS)
         clip_address = page.url
         browser.close()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from backend.contracts import FailureCause, Outcome
@@ -90,7 +91,28 @@ async def test_a_report_of_an_attempt_that_was_given_up_is_refused(studio: Studi
         row = await session.get(Job, job.id)
     assert attempt is not None
     assert row is not None
-    assert (attempt.cause, row.state) == (Cause.STALLED, "queued")
+    assert (attempt.cause, attempt.steps_done, row.state) == (Cause.STALLED, 0, "queued")
+
+
+@pytest.mark.parametrize("same", ["job", "slot"])
+async def test_the_database_itself_refuses_a_second_live_attempt(studio: Studio, same: str) -> None:
+    creator = await make_creator(studio)
+    job, other = await submit(studio, creator), await submit(studio, creator)
+    order = await MessageWorker(studio).take(job.id)
+    second = Attempt(
+        id="att_second",
+        job_id=job.id if same == "job" else other.id,
+        number=2,
+        fence=2,
+        worker_id="w1" if same == "slot" else "w2",
+        slot="run",
+        lease_expires_at=studio.clock.now(),
+    )
+    with pytest.raises(IntegrityError, match="attempts_one_live" if same == "job" else "attempts_slot"):
+        async with studio.db.transaction() as session:
+            session.add(second)
+    async with studio.db.reading() as session:
+        assert list(await session.exec(select(Attempt.id))) == [order.attempt_id]
 
 
 async def test_objects_outside_the_attempts_own_folder_make_no_clip(studio: Studio) -> None:

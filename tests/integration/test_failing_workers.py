@@ -27,12 +27,15 @@ from backend.services.expire_leases import expire_leases, expire_stalled
 from backend.services.get_generation import get_generation
 from backend.services.judge_worker import judge_resting_workers, read_standings
 from backend.services.list_attempts import list_attempts
+from backend.services.moderate_generation import moderate_generation
 from backend.services.preempt_generation import preempt_generation
 from backend.services.scheduling_state import read_jobs
 from backend.studio import Studio
+from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
     empty,
+    judge,
     lead,
     ledger_is_sound,
     make_creator,
@@ -363,6 +366,34 @@ async def test_a_silent_worker_and_an_order_that_nobody_took_have_causes_of_thei
     await expire_leases(studio)
     (attempt,) = await list_attempts(studio, creator, job.id)
     assert attempt.cause is (Cause.LEASE_EXPIRED if taken else Cause.NOT_TAKEN)
+
+
+async def test_a_heartbeat_renews_the_lease_of_what_it_names_and_of_nothing_else(
+    studio: Studio, worker: MessageWorker, creator: Principal
+) -> None:
+    named = await worker.take((await submit(studio, creator)).id)
+    unnamed = await worker.take((await submit(studio, creator)).id, slot=Slot.NEXT)
+    await worker.beat(worker.status(named, 1), worker.status(unnamed, 0, phase=AttemptPhase.RECEIVED))
+    await _let_leases_end(studio)
+    await worker.step(named, 2)
+    await expire_leases(studio)
+    assert (await _attempt(studio, named)).state == "running"
+    assert (await _attempt(studio, unnamed)).cause == Cause.LEASE_EXPIRED
+
+
+async def test_no_preview_is_shown_while_a_person_decides_nor_after_an_end(
+    studio: Studio, worker: MessageWorker, creator: Principal
+) -> None:
+    reviewed, cancelled = await submit(studio, creator), await submit(studio, creator)
+    order = await worker.take(reviewed.id)
+    await worker.step(order, 4, preview=2)
+    assert (await get_generation(studio, creator, reviewed.id)).preview is not None
+    await worker.finish(order)
+    await moderate_generation(studio, reviewed.id, judge(Verdict.REVIEW))
+    assert (await get_generation(studio, creator, reviewed.id)).preview is None
+    await worker.step(await worker.take(cancelled.id), 4, preview=2)
+    await cancel_generation(studio, creator, cancelled.id)
+    assert (await get_generation(studio, creator, cancelled.id)).preview is None
 
 
 async def test_a_heartbeat_of_another_worker_starts_nothing(

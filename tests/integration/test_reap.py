@@ -111,24 +111,34 @@ async def _say(studio: Studio, heartbeat: Heartbeat) -> None:
 async def test_a_leader_that_can_not_record_what_it_reads_is_deaf(
     studio: Studio, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker, heard, tried = MessageWorker(studio), asyncio.Event(), asyncio.Event()
-    record = collect.accept_heartbeat
-    away = True
+    worker, record = MessageWorker(studio), collect.accept_heartbeat
+    heard, away, failed = 0, False, 0
 
     async def failing(given: Studio, heartbeat: Heartbeat) -> object:
+        nonlocal failed
         if away:
-            tried.set()
+            failed += 1
             raise OperationalError("the database is away", None, Exception())
         return await record(given, heartbeat)
 
+    def saw(_: Heartbeat) -> None:
+        nonlocal heard
+        heard += 1
+
     monkeypatch.setattr(collect, "accept_heartbeat", failing)
-    async with asyncio.timeout(30), _collecting(studio, valkey_url, lambda _: heard.set()) as hearing:
-        while not tried.is_set():
+    async with asyncio.timeout(30), _collecting(studio, valkey_url, saw) as hearing:
+        while heard < 2:
+            await _say(studio, worker.heartbeat())
+            await asyncio.sleep(0.05)
+        assert hearing.for_s() > 0
+        away = True
+        while failed < 2:
             await _say(studio, worker.heartbeat())
             await asyncio.sleep(0.05)
         assert hearing.for_s() == 0
         away = False
-        while not heard.is_set():
+        before = heard
+        while heard == before:
             await _say(studio, worker.heartbeat())
             await asyncio.sleep(0.05)
 
@@ -140,10 +150,15 @@ async def test_what_lay_in_the_stream_before_the_leader_came_renews_nothing(
     worker = MessageWorker(studio)
     order = await worker.take((await submit(studio, creator)).id)
     await _say(studio, worker.heartbeat(worker.status(order, 9)))
-    seen: list[int] = []
-    async with asyncio.timeout(30), _collecting(studio, valkey_url, lambda beat: seen.append(beat.seq)):
-        while not seen:
-            await _say(studio, worker.heartbeat())
+    other, seen = MessageWorker(studio, worker_id="w2"), []
+    await _say(studio, other.heartbeat())
+    async with (
+        asyncio.timeout(30),
+        _collecting(studio, valkey_url, lambda beat: seen.append(beat.worker_id)),
+    ):
+        # Both streams are found together and read together, so what is heard of one was read of both.
+        while seen.count("w2") < 3:
+            await _say(studio, other.heartbeat())
             await asyncio.sleep(0.05)
-    assert seen[0] > 1
+    assert set(seen) == {"w2"}
     assert (await get_generation(studio, creator, order.job_id)).steps_done == 0
