@@ -9,10 +9,13 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
+from backend.api.app import create_app
+from backend.api.reference import POLICY, render
 from frontend.build import CLIENT
 from frontend.no_eval import call_by_name
 from frontend.pages import PAGES
 from frontend.policy import Hashes, hashes_of, policy
+from tests.ui.conftest import Visitor
 
 # What is on its own address must also come up when its policy is enforced.
 ADDRESSES = [
@@ -29,8 +32,8 @@ document.addEventListener("securitypolicyviolation", (event) => {
 """
 
 
-def _watched(visitor: object) -> tuple[Page, set[str]]:
-    page: Page = visitor.page  # type: ignore[attr-defined]  # of the conftest
+def _watched(visitor: Visitor) -> tuple[Page, set[str]]:
+    page = visitor.page
     page.add_init_script(BROKEN)
     asked: set[str] = set()
     page.on("request", lambda request: asked.add(request.url))
@@ -45,7 +48,7 @@ def _foreign(asked: set[str], home: str) -> list[str]:
 
 @pytest.mark.parametrize("who", ["moderator", "creator", ""])
 def test_every_page_asks_its_own_origin_alone_and_breaks_no_rule(
-    served: str, visit: Callable[..., object], who: str
+    served: str, visit: Callable[..., Visitor], who: str
 ) -> None:
     page, asked = _watched(visit(who, bypass_csp=False))
     for address in ADDRESSES:
@@ -64,6 +67,19 @@ def test_every_page_asks_its_own_origin_alone_and_breaks_no_rule(
     assert any(url.startswith("ws") for url in asked)
 
 
+def test_the_apis_page_too(served: str, visit: Callable[..., Visitor]) -> None:
+    page, asked = _watched(visit("creator", bypass_csp=False))
+    body = render(create_app().openapi(), base_url=served)
+    headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": POLICY}
+    page.route("**/docs/api", lambda route: route.fulfill(status=200, headers=headers, body=body))
+    page.goto(served + "/docs/api")
+    page.wait_for_selector("section h3")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("window.__broken") == []
+    assert _foreign(asked, served) == []
+    assert page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
+
+
 def test_each_page_carries_the_hashes_of_what_is_inside_it(served: str) -> None:
     hashes = hashes_of(CLIENT)
     assert len(hashes.scripts) > 5
@@ -75,7 +91,7 @@ def test_each_page_carries_the_hashes_of_what_is_inside_it(served: str) -> None:
         assert "unsafe" not in script_rule
 
 
-def test_a_script_that_got_into_a_page_does_not_run(served: str, visit: Callable[..., object]) -> None:
+def test_a_script_that_got_into_a_page_does_not_run(served: str, visit: Callable[..., Visitor]) -> None:
     page, _asked = _watched(visit("creator", bypass_csp=False))
     page.goto(served + "/gallery")
     page.wait_for_selector("html[data-ready]")
