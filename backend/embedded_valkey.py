@@ -95,6 +95,7 @@ class EmbeddedValkey:
             "--appendonly", "yes",
             "--appendfsync", "everysec",
             "--maxmemory-policy", "noeviction",
+            "--aclfile", str(self._users()),
             "--daemonize", "no",
         ]  # fmt: skip
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
@@ -104,6 +105,12 @@ class EmbeddedValkey:
             return True
         stop(process)
         return False
+
+    def _users(self) -> Path:
+        """Where it keeps the users that were added, over its restarts."""
+        path = self._folder.resolve() / "users.acl"
+        path.touch(mode=0o600)
+        return path
 
     def _set_aside(self) -> bool:
         """Moves files that it can't read out of the way: nothing in them is beyond making again."""

@@ -8,7 +8,6 @@ import re
 import secrets
 import threading
 import time
-from datetime import UTC, datetime
 from enum import StrEnum
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -22,27 +21,16 @@ class IdPrefix(StrEnum):
 
     VIDEO = "video"
     ATTEMPT = "att"
-    ORDER = "ord"
     ARTIFACT = "art"
     UPLOAD = "up"
     ACCOUNT = "acct"
     USER = "user"
     API_KEY = "key"
-    SESSION = "sess"
-    INVITATION = "inv"
     GRANT = "grant"
     HOLD = "hold"
     LEDGER_ENTRY = "led"
-    EVENT = "evt"
     VERDICT = "verd"
     REVIEW_CASE = "case"
-    DECISION = "dec"
-    POST = "post"
-    SHARE = "share"
-    WEBHOOK_ENDPOINT = "whe"
-    WEBHOOK_DELIVERY = "whd"
-    NOTIFICATION = "note"
-    CHARACTER = "char"
     REQUEST = "req"
 
 
@@ -76,17 +64,6 @@ def is_id(text: str, prefix: IdPrefix) -> bool:
     """Whether this is a well-formed id of that kind (not whether anything has it)."""
     match = _ID_PATTERN.fullmatch(text)
     return match is not None and match[1] == prefix
-
-
-def made_at(text: str) -> datetime:
-    """When an id was made, to the millisecond; raises `ValueError` for what isn't an id."""
-    match = _ID_PATTERN.fullmatch(text)
-    if match is None:
-        raise ValueError(f"not an id: {text!r}")
-    number = 0
-    for character in match[2]:
-        number = number << 5 | _ALPHABET.index(character)
-    return datetime.fromtimestamp((number >> _RANDOM_BITS) / 1000, UTC)
 
 
 def new_trace_id() -> str:

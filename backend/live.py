@@ -5,8 +5,9 @@ A wake-up says only that something changed; the truth is read again from the dat
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -74,6 +75,27 @@ class Watch:
         if len(self._changed) <= MAX_JOBS_KEPT:
             self._changed.add(job_id)
         self._signal.set()
+
+
+class Seats:
+    """How many streams each person has open in this process."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def take(self, person: str, *, most: int) -> Iterator[bool]:
+        """A seat for as long as the block lasts; False when this person has `most` already."""
+        if self._taken[person] >= most:
+            yield False
+            return
+        self._taken[person] += 1
+        try:
+            yield True
+        finally:
+            self._taken[person] -= 1
+            if not self._taken[person]:
+                del self._taken[person]
 
 
 class LiveHub:

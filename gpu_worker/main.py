@@ -5,7 +5,6 @@ import os
 import secrets
 import signal
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from redis.asyncio import Redis
 
@@ -17,6 +16,7 @@ from backend.operator_errors import OperatorError
 from backend.own_thread import in_own_thread, leave
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE
 from backend.settings import EngineKind, Settings, load_settings
+from backend.version import installed_version
 from gpu_worker.engine import Engine
 from gpu_worker.loop import WorkerLoop
 from gpu_worker.objects import ObjectClient
@@ -75,7 +75,7 @@ async def _serve(settings: Settings, redis_url: str) -> None:
         loop = WorkerLoop(
             worker_id=settings.worker_id,
             boot_id=boot_id,
-            version=_version(),
+            version=installed_version(),
             engine=engine,
             uplink=Uplink(redis, settings.worker_id),
             objects=objects,
@@ -108,13 +108,6 @@ def _on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, obey)
     return ending
-
-
-def _version() -> str:
-    try:
-        return version("zoetrope")
-    except PackageNotFoundError:
-        return "0"
 
 
 if __name__ == "__main__":

@@ -5,15 +5,15 @@ import io
 import numpy as np
 from PIL import Image
 
+from backend.contracts import PREVIEW_SIDE_PX
 from gpu_worker.engine import Frames
 
-LONGER_SIDE_PX = 16
 MOST_FRAMES = 8
 LOOP_MS = 1600
 
 
 def encode_preview(frames: Frames) -> bytes:
-    """An animated WebP of a few frames, at most 16 px on the longer side."""
+    """An animated WebP of a few frames, at most `PREVIEW_SIDE_PX` on the longer side."""
     count = frames.shape[0]
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int))
     pictures = [_shrink(Image.fromarray(frames[index])) for index in chosen]
@@ -32,7 +32,7 @@ def encode_preview(frames: Frames) -> bytes:
 
 
 def _shrink(picture: Image.Image) -> Image.Image:
-    scale = LONGER_SIDE_PX / max(picture.size)
+    scale = PREVIEW_SIDE_PX / max(picture.size)
     if scale >= 1:
         return picture
     width, height = (max(1, round(side * scale)) for side in picture.size)

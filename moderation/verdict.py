@@ -25,7 +25,6 @@ class Surface(StrEnum):
     VIDEO = "video"
     THUMBNAIL = "thumbnail"
     SPRITESHEET = "spritesheet"
-    PREVIEW = "preview"
 
 
 _GRAVITY = {Verdict.ALLOW: 0, Verdict.REVIEW: 1, Verdict.BLOCK: 2}

@@ -1,5 +1,6 @@
 """The wire: the Video object of the `openai` client, with what is ours beside it."""
 
+from calendar import timegm
 from datetime import datetime
 from typing import Literal
 
@@ -109,12 +110,20 @@ class RangeOut(Out):
     default: float
 
 
+class WholeRangeOut(Out):
+    """An allowed range of whole numbers with its default."""
+
+    low: int
+    high: int
+    default: int
+
+
 class ModelOut(Out):
     """A model and the values it takes."""
 
     id: str
     object: Literal["model"] = "model"
-    created: int = 0
+    created: int
     owned_by: str = "zoetrope"
     title: str
     summary: str
@@ -122,7 +131,7 @@ class ModelOut(Out):
     sizes: list[str]
     seconds: list[str]
     fps: int
-    num_inference_steps: RangeOut
+    num_inference_steps: WholeRangeOut
     guidance_scale: RangeOut
     capabilities: list[str]
     max_prompt_chars: int
@@ -191,13 +200,14 @@ def model_out(recipe: Recipe) -> ModelOut:
     """A recipe on the wire."""
     return ModelOut(
         id=recipe.name,
+        created=timegm(recipe.released.timetuple()),
         title=recipe.title,
         summary=recipe.summary,
         licence=recipe.licence,
         sizes=[str(size) for size in recipe.sizes],
         seconds=[length.seconds for length in recipe.lengths],
         fps=recipe.fps,
-        num_inference_steps=RangeOut(
+        num_inference_steps=WholeRangeOut(
             low=recipe.steps.low, high=recipe.steps.high, default=recipe.steps.default
         ),
         guidance_scale=RangeOut(

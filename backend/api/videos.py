@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi.responses import RedirectResponse
 
 from backend.api.dependencies import Reader, StudioDep, Writer, asker, process_of
+from backend.api.event_stream import EventStream
 from backend.api.input_reference import FIELDS as IMAGE_FIELDS
 from backend.api.input_reference import brings_image, upload_of
 from backend.api.limits import coarse_limit
@@ -205,7 +206,7 @@ async def download_content(
     return RedirectResponse(url, status_code=302, headers={"cache-control": "private, no-store"})
 
 
-@router.get("/{video_id}/events", response_class=StreamingResponse)
+@router.get("/{video_id}/events", response_class=EventStream, status_code=200)
 async def watch_video(principal: Reader, video_id: VideoId, request: Request, studio: StudioDep) -> Response:
     """Server-sent events `video`, each with the whole Video object, until the job has ended."""
     first = await get_generation(studio, principal, video_id)
@@ -240,11 +241,7 @@ async def watch_video(principal: Reader, video_id: VideoId, request: Request, st
                     silent_s = 0.0
                     yield ": still here\n\n"
 
-    return StreamingResponse(
-        events(),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-    )
+    return EventStream(events(), seats=process.seats, person=principal.user_id)
 
 
 def _request(fields: Fields, upload_id: str | None) -> GenerationRequest:

@@ -13,10 +13,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from backend.domain.errors import InvalidField, Unavailable
 
 MIN_CHARS = 12
-MIN_CHARS_BY_OPERATOR = 8
 MAX_CHARS = 1024
 MIN_DIFFERENT_CHARS = 5
 MIN_ADDRESS_PART = 3
+MIN_CHARS_BESIDE_ADDRESS = 8
 MAX_IN_HAND = 24
 """Hashes at work or waiting. On a slow machine one takes 0.1 s: nobody waits longer than about two seconds."""
 
@@ -28,13 +28,13 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _threads = ThreadPoolExecutor(2, thread_name_prefix="argon2")
 
 
-def check_password(password: str, *, email: str = "", min_chars: int = MIN_CHARS) -> str:
+def check_password(password: str, *, email: str = "") -> str:
     """The password, when it is long enough and not made of next to nothing, or of its owner's address.
 
     Raises `InvalidField`.
     """
-    if not min_chars <= len(password) <= MAX_CHARS:
-        raise InvalidField(f"A password has {min_chars} characters or more.", param="password")
+    if not MIN_CHARS <= len(password) <= MAX_CHARS:
+        raise InvalidField(f"A password has {MIN_CHARS} characters or more.", param="password")
     said = password.casefold()
     if len({char for char in said if not char.isspace()}) < MIN_DIFFERENT_CHARS:
         raise InvalidField(
@@ -53,7 +53,7 @@ def _is_the_address(said: str, email: str) -> bool:
     for part in (email, name, host):
         if len(part) >= MIN_ADDRESS_PART:
             left = left.replace(part, "")
-    return left != said and (len(left) < MIN_CHARS_BY_OPERATOR or left.isdecimal())
+    return left != said and (len(left) < MIN_CHARS_BESIDE_ADDRESS or left.isdecimal())
 
 
 async def hash_password(password: str) -> str:

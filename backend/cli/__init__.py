@@ -1,12 +1,14 @@
 """`zoetrope ...`: the commands of an operator, each a thin door to a use case, a part or a check."""
 
 import sys
+from typing import Annotated
 
 import typer
 
-from backend.cli import accounts, generate, ledger, simulate, studio, tiers, upkeep
+from backend.cli import accounts, generate, keys, ledger, simulate, studio, tiers, upkeep, workers
 from backend.domain.errors import ZoetropeError
 from backend.operator_errors import OperatorError
+from backend.version import installed_version
 
 app = typer.Typer(
     name="zoetrope",
@@ -15,11 +17,31 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"zoetrope {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """A self-hosted text-to-video studio."""
+
+
 studio.register(app)
 upkeep.register(app)
 accounts.register(app)
+keys.register(app)
 ledger.register(app)
 tiers.register(app)
+workers.register(app)
 generate.register(app)
 simulate.register(app)
 

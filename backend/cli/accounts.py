@@ -1,17 +1,15 @@
-"""People, keys and credits: `users create|invite|link`, `keys create`, `credits grant`."""
+"""People and credits: `users create|list|invite|link`, `credits grant`."""
 
 import asyncio
-import contextlib
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from backend.auth.principal import Role
-from backend.domain.errors import Conflict
 from backend.operator_errors import BadSettingError
 from backend.runtime import with_running_studio
 from backend.settings import load_settings
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
 # Services are imported by the command that uses one: the database's libraries take a second to load.
 
-LOCAL_EMAIL = "cli@localhost"
-LOCAL_TIER = "internal"
-
 Result = TypeVar("Result")
 Email = Annotated[str, typer.Option("--email", help="The address the person signs in with.")]
 
@@ -32,14 +27,12 @@ def register(app: typer.Typer) -> None:
     """Adds these commands."""
     users = typer.Typer(help="People who may sign in.", no_args_is_help=True)
     users.command("create")(create_user)
+    users.command("list")(list_users)
     users.command("invite")(invite)
     users.command("link")(sign_in_link)
-    keys = typer.Typer(help="API keys.", no_args_is_help=True)
-    keys.command("create")(create_key)
     credit = typer.Typer(help="Credits of an account.", no_args_is_help=True)
     credit.command("grant")(grant)
     app.add_typer(users, name="users")
-    app.add_typer(keys, name="keys")
     app.add_typer(credit, name="credits")
 
 
@@ -68,6 +61,22 @@ def create_user(
         print(f"password: {made_up}")
 
 
+def list_users(
+    search: Annotated[str, typer.Option(help="Only addresses that hold this.")] = "",
+) -> None:
+    """Print who may sign in, oldest first."""
+    from backend.services.list_people import MOST, list_people
+
+    people = with_studio(lambda studio: list_people(studio, part_of_email=search))
+    rows = [
+        (person.email, person.role, person.tier, person.standing, f"{person.created_at:%Y-%m-%d}", person.id)
+        for person in people
+    ]
+    print(table(("address", "role", "tier", "standing", "since", "id"), rows))
+    if len(rows) == MOST:
+        print(f"these are the first {MOST}: narrow them with --search")
+
+
 def invite(
     email: Annotated[str | None, typer.Option(help="Let only this address use it.")] = None,
     tier: Annotated[str, typer.Option(help="The tier of the account it makes.")] = "free",
@@ -83,16 +92,6 @@ def sign_in_link(email: Email) -> None:
     from backend.services.create_sign_in_link import create_sign_in_link
 
     print(with_studio(lambda studio: create_sign_in_link(studio, email=email)))
-
-
-def create_key(
-    email: Email,
-    name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
-) -> None:
-    """Make an API key for a person and print it, alone: it is shown this once."""
-    from backend.services.create_api_key import create_api_key_for
-
-    print(with_studio(lambda studio: create_api_key_for(studio, email=email, name=name)))
 
 
 def grant(
@@ -121,17 +120,13 @@ def grant(
     print(f"{email} has {granted.available} credits to spend")
 
 
-def local_key() -> str:
-    """A key for the command line's own user, who is made where need be."""
-    from backend.services.create_api_key import create_api_key_for
-    from backend.services.create_user import create_user as create
-
-    async def make(studio: "Studio") -> str:
-        with contextlib.suppress(Conflict):  # made by an earlier run
-            await create(studio, email=LOCAL_EMAIL, tier=LOCAL_TIER, name="Command line")
-        return await create_api_key_for(studio, email=LOCAL_EMAIL, name="zoetrope generate")
-
-    return with_studio(make)
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns under their heads."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
+    )
 
 
 def with_studio(work: "Callable[[Studio], Awaitable[Result]]") -> Result:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from backend.cli.accounts import local_key
+from backend.cli.accounts import with_studio
 from backend.operator_errors import NotRunningError, OperatorError
 from backend.runtime import read_runtime
 from backend.settings import Settings, load_settings
@@ -65,7 +65,7 @@ def generate(
         Path | None, typer.Option(help="An image to start from.", exists=True, dir_okay=False)
     ] = None,
 ) -> None:
-    """Generate one clip and wait for it, by ZOETROPE_API_KEY or as the local studio's command-line user."""
+    """Generate one clip and wait for it, by ZOETROPE_API_KEY or as the local studio's first admin."""
     settings = load_settings()
     if not output.parent.is_dir():
         raise OperatorError(f"{output.parent} is not a folder", "name another file with -o")
@@ -214,7 +214,9 @@ def _base_url(settings: Settings) -> str:
 
 
 def _local_key(settings: Settings, kept: Path) -> str:
-    """The command line's own key, made for its own user on first use and kept beside the data, mode 0600."""
+    """A key of the first admin's, made at first use and kept beside the data, mode 0600."""
+    from backend.services.create_local_key import create_local_key
+
     try:
         return kept.read_text().strip()
     except FileNotFoundError:
@@ -223,7 +225,7 @@ def _local_key(settings: Settings, kept: Path) -> str:
     if runtime is None or not runtime.is_running():
         remedy = "start it with `make run`, or set ZOETROPE_API_KEY (and ZOETROPE_PUBLIC_URL)"
         raise NotRunningError("no studio runs over this data folder", remedy)
-    key = local_key()
+    key = with_studio(create_local_key)
     kept.parent.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key)

@@ -1,13 +1,23 @@
 """Messages between the control plane and GPU workers. Versioned: a reader ignores fields it does not know."""
 
 from backend.contracts.heartbeat import AttemptPhase, AttemptStatus, CheckpointRef, Hardware, Heartbeat
-from backend.contracts.order import Conditioning, Order, OrderObjects, RenderSpec, ResumeFrom, SignedObject
+from backend.contracts.order import (
+    MAX_PREVIEW_BYTES,
+    PREVIEW_SIDE_PX,
+    Conditioning,
+    Order,
+    OrderObjects,
+    RenderSpec,
+    ResumeFrom,
+    SignedObject,
+)
 from backend.contracts.report import FailureCause, Outcome, Report, ReportedArtifact, StageTimings
-from backend.contracts.wire import PROTOCOL_VERSION, Mailbox, parse_uplink
+from backend.contracts.wire import Mailbox, parse_uplink
 from backend.contracts.wish import Wish, Wishes
 
 __all__ = [
-    "PROTOCOL_VERSION",
+    "MAX_PREVIEW_BYTES",
+    "PREVIEW_SIDE_PX",
     "AttemptPhase",
     "AttemptStatus",
     "CheckpointRef",

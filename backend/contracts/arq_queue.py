@@ -7,9 +7,16 @@ import asyncio
 import contextlib
 import logging
 import random
-from typing import Any
+from typing import Any, Final
 
 from arq.connections import ArqRedis
+from arq.constants import (
+    abort_jobs_ss,
+    in_progress_key_prefix,
+    job_key_prefix,
+    result_key_prefix,
+    retry_key_prefix,
+)
 from arq.worker import Function, Worker
 from redis.asyncio import ConnectionPool
 
@@ -31,6 +38,8 @@ SILENCE_S = 10.0
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 3.0
 NEVER_S = 24 * 3600
+ABORT_KEY: Final = abort_jobs_ss
+"""One set for all queues; nothing here puts anything into it."""
 
 
 def open_queues(redis_url: str) -> ArqRedis:
@@ -44,8 +53,14 @@ async def enqueue(queues: ArqRedis, queue: str, function: str, message: object, 
 
     Raises `RedisError` and `OSError`. The bell is a channel of the queue's own name.
     """
-    await queues.enqueue_job(function, message, _queue_name=queue, _job_id=job_id)
+    await queues.enqueue_job(function, message, _queue_name=queue, _job_id=f"{queue}:{job_id}")
     await queues.publish(queue, b"1")
+
+
+def job_keys(queue: str) -> tuple[str, ...]:
+    """Patterns of all keys that belong to jobs of a queue, so that an access rule can fence them with it."""
+    prefixes = (job_key_prefix, in_progress_key_prefix, retry_key_prefix, result_key_prefix)
+    return tuple(f"{prefix}{queue}:*" for prefix in prefixes)
 
 
 async def serve_queue(redis_url: str, queue: str, function: Function, *, at_once: int) -> None:

@@ -1,8 +1,10 @@
 """The base of every message: frozen, tolerant of newer fields, strict about its own."""
 
+from typing import Final, Literal
+
 from pydantic import BaseModel, ConfigDict
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION: Final = 1
 
 
 class Message(BaseModel):
@@ -12,6 +14,6 @@ class Message(BaseModel):
 
 
 class Envelope(Message):
-    """A message that travels alone and so names its own protocol version."""
+    """A message that travels alone and so names its protocol version. One of another version is refused."""
 
-    protocol: int = PROTOCOL_VERSION
+    protocol: Literal[1] = PROTOCOL_VERSION

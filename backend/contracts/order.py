@@ -4,6 +4,14 @@ from pydantic import Field
 
 from backend.contracts.message import Envelope, Message
 
+PREVIEW_SIDE_PX = 6
+"""The longer side of a preview picture, which is shown before any verdict: colours and motion, and no form.
+
+Measured with the mini CLIP on drawn frames: bad glyphs and harmless shapes are told apart with an area under the ROC
+curve of .998 at full size, .973 at 16 px, .623 at 8 px and .502 (chance) at 6 px; see `docs/moderation.md`.
+"""
+MAX_PREVIEW_BYTES = 4 * 1024
+
 
 class SignedObject(Message):
     """One object in storage that the worker may read (`get_url`) or write (`put_url`), until the URL ends."""

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.contracts.heartbeat import Heartbeat
-from backend.contracts.message import PROTOCOL_VERSION
 from backend.contracts.report import Report
 
 __all__ = [
     "ORDER_FUNCTION",
-    "PROTOCOL_VERSION",
     "WORKERS_KEY",
     "Mailbox",
     "from_json",
@@ -31,19 +29,24 @@ class Mailbox:
     worker_id: str
 
     @property
+    def prefix(self) -> str:
+        """What all its keys begin with; a worker's id holds no colon, so no two prefixes overlap."""
+        return f"zoetrope:worker:{self.worker_id}:"
+
+    @property
     def orders(self) -> str:
         """The worker's own arq queue."""
-        return f"zoetrope:worker:{self.worker_id}:orders"
+        return f"{self.prefix}orders"
 
     @property
     def uplink(self) -> str:
         """Stream of heartbeats and reports, one field `m` with JSON."""
-        return f"zoetrope:worker:{self.worker_id}:uplink"
+        return f"{self.prefix}uplink"
 
     @property
     def wishes(self) -> str:
         """String holding `Wishes`; a channel of the same name wakes the worker."""
-        return f"zoetrope:worker:{self.worker_id}:wishes"
+        return f"{self.prefix}wishes"
 
 
 def to_json(envelope: dict[str, Any]) -> bytes:

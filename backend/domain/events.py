@@ -12,7 +12,6 @@ class Consumer(StrEnum):
     MODERATE = "moderate"
     PUBLISH = "publish"
     APPLY_DECISION = "apply_decision"
-    NOTIFY = "notify"
     SWEEP = "sweep"
 
 

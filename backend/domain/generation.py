@@ -40,7 +40,6 @@ class JobEvent(StrEnum):
 
 ENDS = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.BLOCKED, JobState.CANCELLED})
 ON_WORKER = frozenset({JobState.ASSIGNED, JobState.RUNNING})
-RENDERED = frozenset({JobState.MODERATING, JobState.IN_REVIEW, JobState.APPROVED})
 
 SHOWS_PREVIEW = frozenset(
     {JobState.QUEUED, JobState.ASSIGNED, JobState.RUNNING, JobState.MODERATING, JobState.APPROVED}

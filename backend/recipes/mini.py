@@ -1,5 +1,6 @@
 """The embedded model: a genuine diffusers pipeline of a tiny world, for machines without a GPU."""
 
+from datetime import date
 from types import MappingProxyType
 
 from backend.recipes.mini_world import EXAMPLE_PROMPTS, FPS, FRAME_PX, MAX_TOKENS, NUM_FRAMES, describe
@@ -8,6 +9,7 @@ from backend.recipes.recipe import Capability, Cost, Length, Preview, Range, Rec
 MINI = Recipe(
     name="mini",
     revision="2",
+    released=date(2026, 11, 21),
     family="mini",
     title="Mini",
     summary="The embedded model. Coloured shapes that move, in seconds, on any machine.",

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 
 class Capability(StrEnum):
@@ -48,13 +50,16 @@ class Length:
     num_frames: int
 
 
+Number = TypeVar("Number", int, float)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Range:
+class Range(Generic[Number]):
     """An allowed range of a numeric setting, with its default."""
 
-    low: float
-    high: float
-    default: float
+    low: Number
+    high: Number
+    default: Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +89,13 @@ class Recipe:
     """One model preset. `revision` changes whenever the same spec would give other pixels or another price.
 
     `pipeline_class` is one of diffusers' by name, or `module:Class`. `call` holds further arguments of the pipeline.
-    With `timestep_shift` it gets explicit, shifted timesteps.
+    With `timestep_shift` it gets explicit, shifted timesteps. `released`: when this revision was first offered.
     `memory_switches` are thrown for a job that ran out of memory where no larger worker lives.
     """
 
     name: str
     revision: str
+    released: date
     family: str
     title: str
     summary: str
@@ -102,8 +108,8 @@ class Recipe:
     sizes: tuple[Size, ...]
     lengths: tuple[Length, ...]
     fps: int
-    steps: Range
-    guidance: Range
+    steps: Range[int]
+    guidance: Range[float]
     capabilities: frozenset[Capability]
     cost: Cost
     call: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))

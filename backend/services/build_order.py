@@ -8,7 +8,15 @@ from typing import cast
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.contracts import Conditioning, Order, OrderObjects, RenderSpec, ResumeFrom, SignedObject
+from backend.contracts import (
+    MAX_PREVIEW_BYTES,
+    Conditioning,
+    Order,
+    OrderObjects,
+    RenderSpec,
+    ResumeFrom,
+    SignedObject,
+)
 from backend.db.models import Attempt, Job, Upload
 from backend.domain.attempt import LEASE
 from backend.domain.spec import GenerationSpec, UnreadableSpec
@@ -69,7 +77,7 @@ async def build_order(
         _writable(studio, prefix + "clip.mp4", "video/mp4", MAX_CLIP_BYTES),
         _writable(studio, prefix + "thumbnail.webp", "image/webp", MAX_IMAGE_BYTES),
         _writable(studio, prefix + "spritesheet.webp", "image/webp", MAX_IMAGE_BYTES),
-        _writable(studio, prefix + "preview.webp", "image/webp", 256 * 1024),
+        _writable(studio, prefix + "preview.webp", "image/webp", MAX_PREVIEW_BYTES),
         _writable(studio, prefix + "report.json", "application/json", 256 * 1024),
         _writable(studio, prefix + "checkpoint-a", "application/octet-stream", MAX_CHECKPOINT_BYTES),
         _writable(studio, prefix + "checkpoint-b", "application/octet-stream", MAX_CHECKPOINT_BYTES),

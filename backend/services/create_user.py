@@ -7,7 +7,7 @@ from sqlalchemy import func
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.auth.passwords import MIN_CHARS_BY_OPERATOR, check_password, hash_password
+from backend.auth.passwords import check_password, hash_password
 from backend.auth.principal import Principal, Role
 from backend.db.models import Account, AuditEntry, Membership, User
 from backend.db.repositories import people
@@ -51,7 +51,7 @@ async def create_user(
     address = check_email(email)
     password_hash = None
     if password is not None:
-        password_hash = await hash_password(check_password(password, min_chars=MIN_CHARS_BY_OPERATOR))
+        password_hash = await hash_password(check_password(password, email=address))
     async with studio.db.transaction() as session:
         return await add_user(
             session,

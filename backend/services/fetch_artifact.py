@@ -6,6 +6,7 @@ from datetime import timedelta
 from PIL import Image, UnidentifiedImageError
 
 from backend.auth.principal import Principal
+from backend.contracts import MAX_PREVIEW_BYTES, PREVIEW_SIDE_PX
 from backend.domain.artifact import ArtifactKind
 from backend.domain.errors import NotFound
 from backend.domain.generation import SHOWS_PREVIEW
@@ -17,9 +18,6 @@ from backend.storage import ObjectNotFound, ObjectTooLarge, Reader
 from backend.studio import Studio
 
 URL_TTL = timedelta(minutes=10)
-MAX_PREVIEW_SIDE = 16
-"""Preview frames come before any verdict: too small to show anything but colours and motion."""
-MAX_PREVIEW_BYTES = 64 * 1024
 
 
 async def artifact_url(
@@ -45,7 +43,7 @@ async def preview_frame(studio: Studio, principal: Principal, job_id: str) -> by
         data = await studio.storage.get_bytes(job.preview_key, limit_bytes=MAX_PREVIEW_BYTES)
         # The worker is not trusted to have made it small: header only, nothing is decoded here.
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            if max(image.size) > MAX_PREVIEW_SIDE:
+            if max(image.size) > PREVIEW_SIDE_PX:
                 raise NotFound("There is no preview now.")
     except (ObjectNotFound, ObjectTooLarge, UnidentifiedImageError, OSError) as error:
         raise NotFound("There is no preview now.") from error

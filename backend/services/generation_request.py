@@ -168,7 +168,7 @@ def _prompt(text: str, recipe: Recipe) -> str:
     return prompt
 
 
-def _in_range(value: float | None, allowed: Range, name: str) -> float:
+def _in_range(value: float | None, allowed: Range[int] | Range[float], name: str) -> float:
     if value is None:
         return allowed.default
     if not allowed.low <= value <= allowed.high:

@@ -1,9 +1,12 @@
-"""The keys of the asker's account, newest first, without their secrets."""
+"""The keys of an account, newest first, without their secrets."""
 
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.auth.principal import Principal
 from backend.db.models import ApiKey
+from backend.db.repositories import people
+from backend.domain.errors import NotFound
 from backend.services.create_api_key import KeyView, view_of_key
 from backend.studio import Studio
 
@@ -14,10 +17,23 @@ async def list_api_keys(studio: Studio, principal: Principal) -> list[KeyView]:
     """Live, ended and revoked keys. Raises `NotAllowed` (by key)."""
     principal.require_session()
     async with studio.db.reading() as session:
-        rows = await session.exec(
-            select(ApiKey)
-            .where(ApiKey.account_id == principal.account_id)
-            .order_by(col(ApiKey.created_at).desc(), col(ApiKey.id).desc())
-            .limit(SHOWN)
-        )
-        return [view_of_key(row) for row in rows]
+        return await _keys(session, principal.account_id)
+
+
+async def list_api_keys_of(studio: Studio, *, email: str) -> list[KeyView]:
+    """The keys of somebody's own account, for the operator at the command line. Raises `NotFound`."""
+    async with studio.db.reading() as session:
+        user = await people.user_by_email(session, email)
+        if user is None:
+            raise NotFound(f"There is nobody with the address {email}.", param="email")
+        return await _keys(session, await people.home_account(session, user.id))
+
+
+async def _keys(session: AsyncSession, account_id: str) -> list[KeyView]:
+    rows = await session.exec(
+        select(ApiKey)
+        .where(ApiKey.account_id == account_id)
+        .order_by(col(ApiKey.created_at).desc(), col(ApiKey.id).desc())
+        .limit(SHOWN)
+    )
+    return [view_of_key(row) for row in rows]

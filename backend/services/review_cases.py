@@ -45,6 +45,26 @@ def require_moderator(principal: Principal) -> None:
         raise NotAllowed("Only moderators may see this.")
 
 
+def is_open_to(principal: Principal) -> ColumnElement[bool]:
+    """Of a job, for a query: the asker may judge it."""
+    strange = ~_is_own(principal)
+    if principal.role is not Role.ADMIN:
+        return strange
+    belongs = select(Membership.user_id).where(
+        col(Membership.account_id) == col(Job.account_id), col(Membership.user_id) == col(User.id)
+    )
+    stand_in = (
+        select(User.id)
+        .where(
+            col(User.role).in_([Role.MODERATOR.value, Role.ADMIN.value]),
+            col(User.suspended_at).is_(None),
+            ~belongs.correlate(Job, User).exists(),
+        )
+        .correlate(Job)
+    )
+    return or_(strange, ~stand_in.exists())
+
+
 async def require_stranger(session: AsyncSession, principal: Principal, job_id: str) -> bool:
     """Whether the asker judges a clip of their own after all: an admin whom nobody else could stand in for.
 
@@ -52,7 +72,7 @@ async def require_stranger(session: AsyncSession, principal: Principal, job_id: 
     """
     if not await session.scalar(select(_is_own(principal)).where(Job.id == job_id)):
         return False
-    if await session.scalar(select(Job.id).where(Job.id == job_id, _is_open_to(principal))) is None:
+    if await session.scalar(select(Job.id).where(Job.id == job_id, is_open_to(principal))) is None:
         raise NotAllowed("That is a clip of your own: another moderator decides on it.")
     return True
 
@@ -66,7 +86,7 @@ async def list_cases(studio: Studio, principal: Principal, *, limit: int = 50) -
                 select(ReviewCase)
                 .join(Job, col(Job.id) == ReviewCase.job_id)
                 .where(col(ReviewCase.state).in_([CaseState.OPEN.value, CaseState.DECIDED.value]))
-                .where(_is_open_to(principal))
+                .where(is_open_to(principal))
                 .order_by(col(ReviewCase.opened_at), col(ReviewCase.id))
                 .limit(limit)
             )
@@ -153,26 +173,6 @@ def _is_own(principal: Principal) -> ColumnElement[bool]:
         .where(col(Membership.account_id) == col(Job.account_id), Membership.user_id == principal.user_id)
         .exists()
     )
-
-
-def _is_open_to(principal: Principal) -> ColumnElement[bool]:
-    """Of a job: the asker may judge it."""
-    strange = ~_is_own(principal)
-    if principal.role is not Role.ADMIN:
-        return strange
-    belongs = select(Membership.user_id).where(
-        col(Membership.account_id) == col(Job.account_id), col(Membership.user_id) == col(User.id)
-    )
-    stand_in = (
-        select(User.id)
-        .where(
-            col(User.role).in_([Role.MODERATOR.value, Role.ADMIN.value]),
-            col(User.suspended_at).is_(None),
-            ~belongs.correlate(Job, User).exists(),
-        )
-        .correlate(Job)
-    )
-    return or_(strange, ~stand_in.exists())
 
 
 async def _view(session: AsyncSession, row: ReviewCase) -> CaseView:

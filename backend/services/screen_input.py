@@ -2,24 +2,25 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import update
-from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import metrics
 from backend.db import outbox
 from backend.db.engine import after_commit
-from backend.db.models import Job, ReviewCase, Upload
+from backend.db.models import Job, ReviewCase
 from backend.db.models import Verdict as VerdictRow
 from backend.db.repositories import jobs, ledger
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent, JobState
 from backend.domain.review import CaseStage
 from backend.ids import IdPrefix, new_id
-from backend.services.build_order import load_uploads, spec_of
+from backend.services.build_order import UnbuildableOrder, load_uploads, spec_of
 from backend.services.creator_text import text_for
+from backend.services.fail_unbuildable_job import fail_unbuildable_job
+from backend.storage import ObjectNotFound, ObjectTooLarge
 from backend.studio import Studio
 from moderation.policy import default_policy
 from moderation.prompt_rules import judge_prompt
@@ -30,31 +31,57 @@ MAX_IMAGE_BYTES = 64 * 2**20
 
 
 async def screen_input(studio: Studio, job_id: str, judge: ImageJudge) -> Verdict | None:
-    """Give a queued job its input verdict. None: it waits for none any more. `judge` runs in a thread."""
+    """Give a queued job its input verdict. `judge` runs in a thread.
+
+    None: it waits for none any more, or failed because an image of it is gone.
+    """
     async with studio.db.reading() as session:
         job = await jobs.load(session, job_id)
-        if job is None or job.state != JobState.QUEUED or job.input_verdict != "pending":
-            return None
-        uploads = await load_uploads(session, spec_of(job))
+    if job is None or job.state != JobState.QUEUED or job.input_verdict != "pending":
+        return None
+    try:
+        rulings = await _judge(studio, job, judge)
+    except (UnbuildableOrder, ObjectNotFound, ObjectTooLarge) as error:
+        await fail_unbuildable_job(studio, job_id, f"{type(error).__name__}: {error}")
+        return None
+    verdict = worst(each.ruling.verdict for each in rulings)
+    clause = next((each.ruling.clause for each in rulings if each.ruling.verdict is verdict), None)
+    return await _record(studio, job_id, rulings, verdict, clause)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Screened:
+    """The ruling on one thing that was sent: a text, or an image with its upload."""
+
+    surface: Surface
+    sha256: str
+    ruling: Ruling
+    upload_id: str | None = None
+
+
+async def _judge(studio: Studio, job: Job, judge: ImageJudge) -> list[_Screened]:
+    spec = spec_of(job)
+    async with studio.db.reading() as session:
+        uploads = await load_uploads(session, spec)
     policy = default_policy()
-    rulings: list[tuple[str, str, str | None, Ruling]] = []
+    rulings: list[_Screened] = []
     for surface, words in ((Surface.PROMPT, job.prompt), (Surface.NEGATIVE_PROMPT, job.negative_prompt)):
         if words:
             digest = hashlib.sha256(words.encode()).hexdigest()
-            rulings.append((surface.value, digest, None, judge_prompt(words, policy, surface=surface)))
+            ruling = judge_prompt(words, policy, surface=surface)
+            rulings.append(_Screened(surface=surface, sha256=digest, ruling=ruling))
     for upload in uploads.values():
         data = await studio.storage.get_bytes(upload.key, limit_bytes=MAX_IMAGE_BYTES)
         digest = hashlib.sha256(data).hexdigest()
-        rulings.append(("image", digest, upload.id, await asyncio.to_thread(judge, data)))
-    verdict = worst(ruling.verdict for *_rest, ruling in rulings)
-    clause = next((r.clause for *_rest, r in rulings if r.verdict is verdict), None)
-    return await _record(studio, job_id, rulings, verdict, clause)
+        ruling = await asyncio.to_thread(judge, data)
+        rulings.append(_Screened(surface=Surface.IMAGE, sha256=digest, ruling=ruling, upload_id=upload.id))
+    return rulings
 
 
 async def _record(
     studio: Studio,
     job_id: str,
-    rulings: list[tuple[str, str, str | None, Ruling]],
+    rulings: Sequence[_Screened],
     verdict: Verdict,
     clause: str | None,
 ) -> Verdict | None:
@@ -64,26 +91,22 @@ async def _record(
             return None
         counted = metrics.verdicts.labels(CaseStage.INPUT.value, verdict.value, clause or "")
         after_commit(session, counted.inc)
-        for surface, digest, upload_id, ruling in rulings:
+        for each in rulings:
             session.add(
                 VerdictRow(
                     id=new_id(IdPrefix.VERDICT),
                     job_id=job_id,
-                    upload_id=upload_id,
+                    upload_id=each.upload_id,
                     stage=CaseStage.INPUT.value,
-                    surface=surface,
-                    sha256=digest,
-                    verdict=ruling.verdict.value,
-                    clause=ruling.clause,
-                    findings=ruling.to_json(),
-                    policy_version=ruling.policy_version,
-                    classifier=ruling.classifier,
+                    surface=each.surface.value,
+                    sha256=each.sha256,
+                    verdict=each.ruling.verdict.value,
+                    clause=each.ruling.clause,
+                    findings=each.ruling.to_json(),
+                    policy_version=each.ruling.policy_version,
+                    classifier=each.ruling.classifier,
                 )
             )
-            if upload_id is not None:
-                await session.execute(
-                    update(Upload).where(col(Upload.id) == upload_id).values(verdict=ruling.verdict.value)
-                )
         match verdict:
             case Verdict.ALLOW:
                 job.input_verdict = "allow"

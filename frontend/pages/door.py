@@ -140,7 +140,7 @@ def _sign_up_form() -> rx.Component:
         _code(),
         _wrong(),
         _send("Create the account"),
-        _done("Done. Look for our e-mail to confirm your address."),
+        _done("Done. Look for our e-mail: its link confirms your address and sets your password."),
         method="post",
         custom_attrs={"data-post": "/auth/sign-up", "data-then": "/"},
     )
@@ -237,13 +237,17 @@ def confirm_page() -> rx.Component:
     return door(
         "Confirm your address",
         rx.fragment(
-            rx.el.span("One press, and the account is yours.", custom_attrs={"data-shown": "with-token"}),
             rx.el.span(
-                "Open the link in the e-mail that we sent you: it brings you here, and there is a button then.",
+                "Choose the password that you sign in with from now on, and the account is yours.",
+                custom_attrs={"data-shown": "with-token"},
+            ),
+            rx.el.span(
+                "Open the link in the e-mail that we sent you: it brings you here, and you choose a password then.",
                 custom_attrs={"data-shown": "without-token"},
             ),
         ),
         rx.el.form(
+            _password("Password", "new-password", _PASSWORD_HINT),
             _wrong(),
             _send("Confirm"),
             method="post",

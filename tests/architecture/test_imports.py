@@ -33,6 +33,7 @@ OPEN_TO_WORKERS = (
     "backend.own_thread",
     "backend.recipes",
     "backend.settings",
+    "backend.version",
     "moderation.torch_shim",
 )
 

@@ -43,20 +43,21 @@ from backend.storage import open_storage
 from backend.studio import Studio
 from backend.wakeups import Wakeups, connect
 from moderation.verdict import Finding, Ruling, Surface, Verdict
+from tests.integration.outside_transactions import WatchedDatabase, outside
 
 _numbers = itertools.count(1)
 
 
 def open_test_studio(db: Database, valkey_url: str, folder: Path) -> Studio:
-    """A studio on this database, with storage in a folder."""
+    """A studio on this database, with storage in a folder. Neither that nor Valkey is asked inside a transaction."""
     settings = Settings(
         data_dir=folder, database_url=db.url, redis_url=valkey_url, public_url="http://studio.test"
     )
     return Studio(
         settings=settings,
-        db=db,
-        storage=open_storage(settings),
-        wakeups=Wakeups(connect(valkey_url), ask_timeout_s=0.01),
+        db=WatchedDatabase(db),
+        storage=outside(open_storage(settings), "storage"),
+        wakeups=outside(Wakeups(connect(valkey_url), ask_timeout_s=0.01), "wakeups"),
         clock=SystemClock(),
     )
 

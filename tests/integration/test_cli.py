@@ -121,13 +121,34 @@ async def test_a_person_a_key_and_credits_from_the_command_line(
     assert made.stdout.splitlines()[1].startswith("password: ")
     assert await value(fresh_pg_url, "SELECT role FROM users WHERE email = $1", email) == "moderator"
 
-    again = zoetrope("users", "create", "--email", email, "--password-stdin", stdin="long enough\n", **urls)
+    again = zoetrope(
+        "users", "create", "--email", email, "--password-stdin", stdin="a long enough one\n", **urls
+    )
     assert email in one_line(again)
+    weak = zoetrope(
+        "users", "create", "--email", "bo@example.org", "--password-stdin", stdin="elevenchars\n", **urls
+    )
+    assert "12 characters" in one_line(weak)
+    listed = zoetrope("users", "list", "--search", "ADA@", **urls).stdout.splitlines()
+    assert [line.split()[:4] for line in listed[1:]] == [[email, "moderator", "pro", "active"]]
 
     key = zoetrope("keys", "create", "--email", email, **urls)
     assert key.returncode == 0, key.stderr
     assert len(key.stdout.split()) == 1, "the key alone, so that it can be piped"
     assert key.stderr == ""
+    narrow = zoetrope(
+        "keys", "create", "--email", email, "--name", "reader", "--scope", "videos:read",
+        "--expires-in-days", "30", **urls,
+    )  # fmt: skip
+    shown = zoetrope("keys", "list", "--email", email, **urls).stdout
+    assert narrow.stdout.strip() not in shown, "a key is shown once"
+    line = next(line for line in shown.splitlines() if " reader " in line)
+    assert "videos:read" in line
+    assert "videos:write" not in line
+    assert "until 20" in line
+    assert zoetrope("keys", "revoke", line.split()[0], **urls).returncode == 0
+    assert "revoked 20" in zoetrope("keys", "list", "--email", email, **urls).stdout
+    assert "key_unknown" in one_line(zoetrope("keys", "revoke", "key_unknown", **urls))
 
     before = zoetrope("credits", "grant", "--email", email, "--amount", "1", **urls)
     after = zoetrope("credits", "grant", "--email", email, "--amount", "500", **urls)
@@ -145,6 +166,13 @@ def test_an_invitation_is_a_link_printed_alone(zoetrope: Run, pg_url: str, valke
     unknown = zoetrope("users", "invite", "--tier", "gold", database_url=pg_url, redis_url=valkey_url)
     assert unknown.returncode != 0
     assert "free" in unknown.stderr
+
+
+def test_the_version_is_one_line(zoetrope: Run) -> None:
+    done = zoetrope("--version")
+    assert done.returncode == 0
+    assert done.stdout.split()[0] == "zoetrope"
+    assert done.stdout.count("\n") == 1
 
 
 def test_an_empty_password_is_refused(zoetrope: Run) -> None:

@@ -12,6 +12,7 @@ from backend.auth.principal import Principal, Role
 from backend.db.engine import Database
 from backend.db.models import AuditEntry
 from backend.domain.errors import Conflict, NotAllowed, NotFound
+from backend.services.count_open_cases import count_open_cases
 from backend.services.decide_review import apply_decision, decide_review, undo_review
 from backend.services.moderate_generation import moderate_generation
 from backend.services.review_cases import claim_case, evidence_key, list_cases
@@ -56,6 +57,7 @@ async def test_nobody_judges_a_clip_of_their_own_while_somebody_else_can(
     other = await make_creator(studio, role=Role.MODERATOR)
     case_id = await case_of(studio, worker, owner)
     assert await list_cases(studio, owner) == []
+    assert [await count_open_cases(studio, person) for person in (owner, other)] == [0, 1]
     with pytest.raises(NotAllowed, match="another moderator"):
         await claim_case(studio, owner, case_id)
     for decision in ("allow", "block"):

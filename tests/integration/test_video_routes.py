@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from backend.api.event_stream import MOST_A_PERSON
 from backend.clock import SystemClock
 from backend.db.engine import Database
 from backend.embedded_valkey import EmbeddedValkey
@@ -526,6 +528,33 @@ async def test_a_stream_ends_when_its_key_is_revoked(api: Api) -> None:
                     "UPDATE api_keys SET revoked_at = now() WHERE hint = :hint", hint=f"sk-zt-…{key[-4:]}"
                 )
     assert "event: gone" in lines
+
+
+async def test_a_person_has_so_many_event_streams_and_no_more(api: Api) -> None:
+    key, other = await api.key(), await api.key()
+    video = await api.client(key).videos.create(prompt=PROMPT)
+    events = f"/v1/videos/{video.id}/events"
+    async with AsyncExitStack() as open_streams, api.http(key) as http:
+        for _ in range(MOST_A_PERSON):
+            stream = await open_streams.enter_async_context(http.stream("GET", events))
+            assert stream.status_code == 200
+        refused = await http.get(events)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert int(refused.headers["retry-after"]) > 0
+        theirs = await api.client(other).videos.create(prompt=PROMPT)
+        async with (
+            api.http(other) as http_of_other,
+            http_of_other.stream("GET", f"/v1/videos/{theirs.id}/events") as stream,
+        ):
+            assert stream.status_code == 200
+    async with api.http(key) as http:
+        end = asyncio.get_running_loop().time() + 20
+        while True:  # until the server noticed that the others were closed
+            async with http.stream("GET", events) as stream:
+                if stream.status_code == 200:
+                    break
+            assert asyncio.get_running_loop().time() < end
 
 
 async def test_models_say_which_values_are_valid(api: Api) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from backend.auth.principal import Principal, Role
-from backend.contracts import Order
+from backend.contracts import PREVIEW_SIDE_PX, Order
 from backend.db.engine import Database
 from backend.db.models import Artifact, Job, ReviewCase, Verdict
 from backend.db.repositories import artifacts
@@ -25,7 +25,7 @@ from backend.domain.generation import JobState
 from backend.services.decide_review import apply_decision, decide_review
 from backend.services.delete_generation import delete_generation
 from backend.services.dispatch_generation import dispatch_generation
-from backend.services.fetch_artifact import MAX_PREVIEW_SIDE, preview_frame
+from backend.services.fetch_artifact import preview_frame
 from backend.services.get_generation import get_generation
 from backend.services.locate_artifact import locate_artifact
 from backend.services.moderate_generation import ClipFiles, moderate_generation
@@ -231,9 +231,9 @@ async def test_a_preview_is_shown_while_it_renders_and_never_once_a_person_looks
     creator = await make_creator(studio)
     job = await submit(studio, creator)
     order = await worker.take(job.id)
-    await studio.storage.put_bytes(order.objects.preview.key, picture(MAX_PREVIEW_SIDE))
+    await studio.storage.put_bytes(order.objects.preview.key, picture(PREVIEW_SIDE_PX))
     await worker.step(order, 3, preview=1)
-    assert await preview_frame(studio, creator, job.id) == picture(MAX_PREVIEW_SIDE)
+    assert await preview_frame(studio, creator, job.id) == picture(PREVIEW_SIDE_PX)
     assert (await get_generation(studio, creator, job.id)).preview == "1-1"
     await worker.finish(order)
     assert await preview_frame(studio, creator, job.id)
@@ -248,7 +248,7 @@ async def test_a_preview_is_shown_while_it_renders_and_never_once_a_person_looks
 
 
 @pytest.mark.parametrize("state", ["running", "in_review"])
-@pytest.mark.parametrize("large", [picture(MAX_PREVIEW_SIDE + 1), b"no picture", b"RIFF\0\0\0\0WEBP"])
+@pytest.mark.parametrize("large", [picture(PREVIEW_SIDE_PX + 1), b"no picture", b"RIFF\0\0\0\0WEBP"])
 async def test_a_preview_that_is_too_large_or_none_is_refused_whoever_wrote_it(
     studio: Studio, worker: MessageWorker, state: str, large: bytes
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from backend.contracts import (
+    PREVIEW_SIDE_PX,
     AttemptPhase,
     Conditioning,
     FailureCause,
@@ -84,7 +85,7 @@ async def test_previews_are_too_small_to_recognise(control: ControlPlane, server
         await control.report_of(order)
     with Image.open(io.BytesIO(server.objects[order.objects.preview.key])) as preview:
         assert preview.format == "WEBP"
-        assert max(preview.size) <= 16
+        assert max(preview.size) == PREVIEW_SIDE_PX
 
 
 async def test_a_repeated_order_runs_once(control: ControlPlane, server: ObjectServer) -> None:

@@ -79,3 +79,15 @@ def test_in_one_tab_nobody_gets_what_the_one_before_had(served: str, visit: Call
     assert not any(CREATOR in frame for frame in heard)
     assert page.evaluate("sessionStorage.getItem('token')") != before
     assert "mine alone" not in (page.evaluate("localStorage.getItem('zoetrope.draft')") or "")
+
+
+def test_the_password_that_counts_is_chosen_with_the_letter(
+    served: str, visit: Callable[..., Visitor]
+) -> None:
+    page = visit().page
+    page.goto(served + "/confirm?token=abc")
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.fill("#password", PASSWORD)
+    with page.expect_request("**/auth/confirm") as sent:
+        page.get_by_role("button", name="Confirm").click()
+    assert sent.value.post_data_json == {"token": "abc", "password": PASSWORD}

@@ -1,8 +1,6 @@
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from backend.ids import IdPrefix, is_id, made_at, new_id, new_trace_id
+from backend.ids import IdPrefix, is_id, new_id, new_trace_id
 
 
 def test_ids_say_what_they_name_and_sort_by_the_time_they_were_made() -> None:
@@ -12,20 +10,11 @@ def test_ids_say_what_they_name_and_sort_by_the_time_they_were_made() -> None:
     assert all(is_id(made, IdPrefix.VIDEO) and len(made) == len("video_") + 26 for made in ids)
 
 
-def test_an_id_tells_when_it_was_made() -> None:
-    assert abs(made_at(new_id(IdPrefix.ATTEMPT)) - datetime.now(UTC)) < timedelta(seconds=5)
-
-
 @pytest.mark.parametrize(
     "text", ["", "video_", "video_short", "video_" + "u" * 26, "att_" + "0" * 26, "video_../../etc/passwd"]
 )
 def test_what_is_not_an_id_of_this_kind_is_told_apart(text: str) -> None:
     assert not is_id(text, IdPrefix.VIDEO)
-
-
-def test_the_time_of_no_id_is_an_error() -> None:
-    with pytest.raises(ValueError, match="not an id"):
-        made_at("video_nonsense")
 
 
 def test_trace_ids_follow_w3c() -> None:

@@ -1,4 +1,5 @@
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -108,3 +109,25 @@ def test_allowed_hosts_are_plain_names(monkeypatch: pytest.MonkeyPatch, names: s
     monkeypatch.setenv("ZOETROPE_ALLOWED_HOSTS", names)
     with pytest.raises(BadSettingError, match="ZOETROPE_ALLOWED_HOSTS"):
         load_settings()
+
+
+def test_only_the_studios_own_pages_may_open_the_event_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOETROPE_PUBLIC_URL", "https://studio.example.org")
+    monkeypatch.setenv("ZOETROPE_ALLOWED_HOSTS", "studio.internal")
+    assert load_settings().own_origins == (
+        "https://studio.example.org",
+        "http://127.0.0.1:8400",
+        "http://localhost:8400",
+        "http://[::1]:8400",
+        "http://studio.internal:8400",
+        "http://studio.internal",
+        "https://studio.internal",
+    )
+
+
+def test_no_other_module_reads_a_setting_from_the_environment() -> None:
+    reads = re.compile(r"""(environ(\.get\(|\[)|getenv\()\s*["']ZOETROPE_""")
+    root = Path(__file__).resolve().parents[2]
+    rooms = ("backend", "frontend", "gpu_worker", "jobs", "moderation")
+    files = [root / "rxconfig.py", *(path for room in rooms for path in (root / room).rglob("*.py"))]
+    assert [str(path.relative_to(root)) for path in files if reads.search(path.read_text())] == []

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend.contracts import PREVIEW_SIDE_PX
 from gpu_worker.encode import encode_clip
 from gpu_worker.images import BadImageError, fit_image
-from gpu_worker.preview import LONGER_SIDE_PX, encode_preview
+from gpu_worker.preview import encode_preview
 
 RED, BLUE = (230, 30, 30), (40, 80, 230)
 
@@ -54,7 +55,7 @@ def test_previews_are_too_small_to_show_a_form(size: tuple[int, int]) -> None:
     data = encode_preview(np.broadcast_to(colours, (20, *size, 3)).copy())
     with Image.open(io.BytesIO(data)) as picture:
         assert picture.format == "WEBP"
-        assert max(picture.size) <= LONGER_SIDE_PX <= 16
+        assert max(picture.size) == PREVIEW_SIDE_PX
         assert 1 < getattr(picture, "n_frames", 1) <= 8
 
 

@@ -52,7 +52,7 @@ class Artifact(SQLModel, table=True):
 
 
 class Upload(SQLModel, table=True):
-    """An image that a creator gave, clean and re-encoded. `verdict`: pending, allow, review, block.
+    """An image that a creator gave, clean and re-encoded. Verdicts on it are rows of `verdicts`, one a job.
 
     `touched_at`: when it was last given, named by a job, or found to be needed.
     """
@@ -73,7 +73,6 @@ class Upload(SQLModel, table=True):
     width: int
     height: int
     size_bytes: int = Field(sa_type=BigInteger)
-    verdict: str = c.text(default="pending")
     state: str = c.text(default="arriving")
     created_at: Moment = c.created_at()
     touched_at: Moment = c.created_at()

@@ -1,0 +1,95 @@
+"""GPU hosts: `workers add|remove`."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import typer
+
+from backend.cli.accounts import with_studio
+from backend.runtime import with_running_studio
+from backend.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from backend.services.add_worker import WorkerPass
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+Name = Annotated[str, typer.Argument(help="The worker's name, one a GPU.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands."""
+    workers = typer.Typer(help="GPU hosts that may come in.", no_args_is_help=True)
+    workers.command("add")(add)
+    workers.command("remove")(remove)
+    app.add_typer(workers, name="workers")
+
+
+def add(
+    name: Name,
+    redis_url: Annotated[
+        str | None, typer.Option(help="Where the GPU host reaches Valkey, if not as this host does.")
+    ] = None,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Install nothing: print the user as a line for Valkey's ACL file.")
+    ] = False,
+) -> None:
+    """Make a Valkey user that can reach this worker's keys alone, and print what to set on its host."""
+    from backend.services.add_worker import add_worker, make_pass
+
+    settings = with_running_studio(load_settings())
+    made = make_pass(name) if only_print else with_studio(lambda studio: add_worker(studio, name))
+    url = urlsplit(redis_url or settings.redis_url or "")
+    print(f"ZOETROPE_WORKER_ID={made.worker_id}")
+    if url.scheme:
+        print(f"ZOETROPE_REDIS_URL={_with_user(url.geturl(), made)}")
+    print(f"ZOETROPE_CONTROL_URL={settings.public_url}")
+    if only_print:
+        print(f"\n{made.acl_line}")
+    for sentence in _said_of(made, url.geturl(), settings):
+        print(sentence, file=sys.stderr)
+
+
+def remove(name: Name) -> None:
+    """End a worker's user and its connections; what it ran goes on elsewhere once its lease has ended."""
+    from backend.services.add_worker import remove_worker
+
+    with_studio(lambda studio: remove_worker(studio, name))
+    print(f"{name} may not come in any more")
+
+
+def _with_user(url: str, made: "WorkerPass") -> str:
+    """The URL with this user's name and password, whoever's were in it."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(
+        (parts.scheme, f"{made.user}:{quote(made.password)}@{place}", parts.path, parts.query, "")
+    )
+
+
+def _said_of(made: "WorkerPass", url: str, settings: Settings) -> list[str]:
+    """What the operator has to know besides."""
+    parts = urlsplit(url)
+    said = ["The password is shown this once. Set these on the GPU host, and start `zoetrope worker` there."]
+    if parts.scheme in {"", "unix"}:
+        said.append(
+            "The embedded Valkey listens on a socket of this machine alone. For another host, give the studio a"
+            " Valkey of its own (ZOETROPE_REDIS_URL=rediss://...) and add the worker again."
+        )
+    elif parts.hostname in LOOPBACK:
+        said.append(f"{parts.hostname} is this machine: for another host, name its address with --redis-url.")
+    elif parts.scheme == "redis":
+        said.append(
+            "redis:// has no TLS: password and prompts cross the network in the clear. Use rediss://."
+        )
+    if urlsplit(settings.public_url).hostname in LOOPBACK:
+        said.append(
+            "The worker reads and writes clips at ZOETROPE_CONTROL_URL: it has to be an address that the GPU host"
+            " reaches, such as the studio's ZOETROPE_PUBLIC_URL in production."
+        )
+    if made.survives_restart is False:
+        said.append(
+            "Valkey forgets this user when it restarts: give it an `aclfile`, or add this line to its configuration:\n"
+            + made.acl_line
+        )
+    return said

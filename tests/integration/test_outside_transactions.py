@@ -1,0 +1,45 @@
+"""The rig of the other tests notices storage and Valkey inside a transaction; so they show it of every use case."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backend.db.engine import Database
+from backend.studio import Studio
+from tests.integration.life_rig import open_test_studio
+from tests.integration.outside_transactions import CalledInsideTransaction
+
+
+@pytest.fixture
+async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
+    made = open_test_studio(db, valkey_url, tmp_path)
+    yield made
+    await made.wakeups.close()
+
+
+@pytest.mark.parametrize("opened", ["transaction", "single", "reading"])
+async def test_each_adapter_is_refused_inside_a_transaction_and_works_outside(
+    studio: Studio, opened: str
+) -> None:
+    calls = {
+        "storage": lambda: studio.storage.put_bytes("a", b"x"),
+        "wakeups": lambda: studio.wakeups.account_changed("a", "b"),
+        "redis": lambda: studio.wakeups.redis.get("a"),
+    }
+    for name, call in calls.items():
+        await call()
+        async with getattr(studio.db, opened)():
+            with pytest.raises(CalledInsideTransaction, match=name):
+                await call()
+        await call()
+
+
+async def test_a_task_started_inside_a_transaction_counts_as_inside(studio: Studio) -> None:
+    async def put() -> None:
+        await studio.storage.put_bytes("a", b"x")
+
+    async with studio.db.transaction():
+        with pytest.raises(CalledInsideTransaction):
+            await asyncio.gather(put())
