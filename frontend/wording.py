@@ -12,6 +12,7 @@ from backend.services.create_api_key import KeyView as Key
 from backend.services.job_view import JobView as Job
 from backend.services.job_view import PlaceView as Place
 from backend.services.list_ledger import LedgerLine
+from backend.services.offer_draft import DraftOffer
 from backend.services.quote_generation import Quote
 from backend.services.review_cases import CaseView as Case
 from frontend.views import (
@@ -194,7 +195,14 @@ def quote_view(quote: Quote) -> QuoteView:
         note=""
         if affordable
         else f"This costs {credits(quote.credits)} and you have {quote.available:,}. Fewer steps cost less.",
+        quicker=_quicker(quote.draft) if quote.draft else "",
+        quicker_steps=quote.draft.request.num_inference_steps if quote.draft else 0,
     )
+
+
+def _quicker(draft: DraftOffer) -> str:
+    steps, price = draft.request.num_inference_steps, credits(draft.request.quoted)
+    return f"The wait is long. A draft in {steps} steps costs {price} and is ready in {wait(draft.p50_s, draft.p90_s)}."
 
 
 def job_view(job: Job) -> JobView:
@@ -350,8 +358,18 @@ def clip_view(job: Job, *, with_parameters: bool = False) -> ClipView:
         favourite=job.favourite,
         rating=job.rating,
         settings_url=f"/?from={job.id}",
+        in_full_url=f"/?from={job.id}&in=full" if shown and _is_draft(job) else "",
         parent_id=job.parent_id or "",
         params=list(_parameters(job)) if with_parameters else [],
+    )
+
+
+def _is_draft(job: Job) -> bool:
+    recipe = CATALOGUE.get(job.model)
+    return (
+        recipe is not None
+        and recipe.draft_steps is not None
+        and job.num_inference_steps <= recipe.draft_steps
     )
 
 

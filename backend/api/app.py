@@ -13,6 +13,7 @@ from backend.api import (
     media,
     models,
     objects,
+    quotes,
     receipts,
     reference,
     uploads,
@@ -65,6 +66,7 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
     app.state.process = shared
     for part in (
         videos,
+        quotes,
         receipts,
         attempts,
         models,

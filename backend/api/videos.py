@@ -9,22 +9,20 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from backend.api.create_fields import CREATE_DOCS, CREATE_FIELDS, request_of
 from backend.api.dependencies import Reader, StudioDep, Writer, asker, process_of
 from backend.api.event_stream import EventStream
-from backend.api.input_reference import FIELDS as IMAGE_FIELDS
-from backend.api.input_reference import brings_image, upload_of
+from backend.api.input_reference import upload_of
 from backend.api.limits import coarse_limit
-from backend.api.parse_bodies import Fields, parse_body
+from backend.api.parse_bodies import parse_body
 from backend.api.schemas import VideoDeletedOut, VideoOut, VideoPageOut, poll_after_ms, video_out
 from backend.auth.principal import Scope
 from backend.domain.artifact import ArtifactKind
 from backend.domain.clean_text import shown
-from backend.domain.errors import InvalidField, NotFound, ZoetropeError
+from backend.domain.errors import NotFound, ZoetropeError
 from backend.ids import IdPrefix, is_id
-from backend.recipes import CATALOGUE, DEFAULT_RECIPE
 from backend.services.cancel_generation import cancel_generation
 from backend.services.delete_generation import delete_generation
-from backend.services.generation_request import ConditioningRequest, GenerationRequest
 from backend.services.get_generation import get_generation
 from backend.services.list_generations import MAX_PAGE, Order, list_generations
 from backend.services.locate_artifact import locate_artifact
@@ -37,68 +35,6 @@ KEEP_ALIVE_S = 10.0
 READ_AGAIN_S = 5.0
 SETTLE_S = 0.15
 _RETRIED = re.compile(r"\s*0*[1-9][0-9]{0,5}\s*")
-_CREATE_FIELDS = IMAGE_FIELDS | {
-    "prompt",
-    "negative_prompt",
-    "model",
-    "size",
-    "seconds",
-    "seed",
-    "num_inference_steps",
-    "guidance_scale",
-    "strength",
-    "fps",
-    "n",
-    "style",
-}
-_CREATE_SCHEMA = {
-    "type": "object",
-    "required": ["prompt"],
-    "properties": {
-        "prompt": {"type": "string", "example": "a red circle moving right on a blue background"},
-        "model": {"type": "string", "example": DEFAULT_RECIPE},
-        "seconds": {"type": "string", "example": "2"},
-        "size": {"type": "string", "example": "288x288"},
-        "input_reference": {"type": "string", "format": "binary"},
-        "negative_prompt": {"type": "string"},
-        "seed": {"type": "integer", "example": 7},
-        "num_inference_steps": {"type": "integer"},
-        "guidance_scale": {"type": "number"},
-        "strength": {
-            "type": "number",
-            "minimum": 0,
-            "maximum": 1,
-            "description": "How much the image counts. Refused without an image.",
-        },
-        "fps": {"type": "integer", "description": "The model's own; any other is refused."},
-        "n": {
-            "type": "integer",
-            "enum": [1],
-            "description": "One request makes one clip; any other is refused.",
-        },
-        "style": {"type": "string", "maxLength": 0, "description": "Refused: no model here has styles."},
-    },
-}
-_CREATE_DOCS = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _CREATE_SCHEMA},
-            "application/json": {
-                "schema": {
-                    **_CREATE_SCHEMA,
-                    "properties": {
-                        **_CREATE_SCHEMA["properties"],  # type: ignore[dict-item]  # a dict, as written above
-                        "input_reference": {
-                            "type": "object",
-                            "properties": {"image_url": {"type": "string"}, "file_id": {"type": "string"}},
-                        },
-                    },
-                }
-            },
-        },
-    }
-}
 
 
 def video_id_of(video_id: str) -> str:
@@ -111,7 +47,7 @@ def video_id_of(video_id: str) -> str:
 VideoId = Annotated[str, Depends(video_id_of)]
 
 
-@router.post("", openapi_extra=_CREATE_DOCS)
+@router.post("", openapi_extra=CREATE_DOCS)
 async def create_video(
     request: Request,
     response: Response,
@@ -123,13 +59,13 @@ async def create_video(
     """Submit a generation job. Multipart or JSON."""
     fields = await parse_body(request)
     try:
-        fields.refuse_unknown(_CREATE_FIELDS)
-        wanted = _request(fields, None)
+        fields.refuse_unknown(CREATE_FIELDS)
+        wanted = request_of(fields, None)
         upload_id = await upload_of(studio, principal, fields)
     finally:
         await fields.close()
     if upload_id is not None:
-        wanted = _request(fields, upload_id)
+        wanted = request_of(fields, upload_id)
     view = await submit_generation(
         studio,
         principal,
@@ -242,41 +178,3 @@ async def watch_video(principal: Reader, video_id: VideoId, request: Request, st
                     yield ": still here\n\n"
 
     return EventStream(events(), seats=process.seats, person=principal.user_id)
-
-
-def _request(fields: Fields, upload_id: str | None) -> GenerationRequest:
-    if (count := fields.integer("n")) is not None and count != 1:
-        raise InvalidField("n is 1: one request makes one clip.", param="n")
-    if fields.text("style") is not None:
-        raise InvalidField("No model here has styles; say it in the prompt.", param="style")
-    model = fields.text("model")
-    fps = fields.integer("fps")
-    recipe = CATALOGUE.get(model or DEFAULT_RECIPE)
-    if fps is not None and recipe is not None and fps != recipe.fps:
-        raise InvalidField(
-            f"{recipe.title} makes {recipe.fps} frames a second. fps: {recipe.fps}.", param="fps"
-        )
-    strength = fields.number("strength")
-    if strength is not None and not brings_image(fields):
-        raise InvalidField(
-            "strength says how much the image counts, and there is none: send input_reference too.",
-            param="strength",
-        )
-    if strength is not None and not 0 <= strength <= 1:
-        raise InvalidField(f"strength is from 0 to 1, not {strength:g}.", param="strength")
-    image = (
-        ConditioningRequest(upload_id=upload_id, strength=1.0 if strength is None else strength)
-        if upload_id
-        else None
-    )
-    return GenerationRequest(
-        prompt=fields.text("prompt") or "",
-        negative_prompt=fields.text("negative_prompt") or "",
-        model=model,
-        size=fields.text("size"),
-        seconds=fields.text("seconds"),
-        seed=fields.integer("seed"),
-        num_inference_steps=fields.integer("num_inference_steps"),
-        guidance_scale=fields.number("guidance_scale"),
-        conditioning=(image,) if image else (),
-    )

@@ -29,6 +29,7 @@ MINI = Recipe(
     fps=FPS,
     steps=Range(low=4, high=400, default=16),
     guidance=Range(low=1.0, high=6.0, default=1.5),
+    draft_steps=8,
     capabilities=frozenset({Capability.TEXT, Capability.IMAGE}),
     cost=Cost(base_gpu_s=0.6, gpu_s_per_mpxf_step=0.02, load_s=2.0, credits_per_gpu_s=2.0),
     call=MappingProxyType(

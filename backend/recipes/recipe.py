@@ -90,6 +90,7 @@ class Recipe:
 
     `pipeline_class` is one of diffusers' by name, or `module:Class`. `call` holds further arguments of the pipeline.
     With `timestep_shift` it gets explicit, shifted timesteps. `released`: when this revision was first offered.
+    `draft_steps`: of a draft, which is offered when the wait is long; None where fewer steps give nothing to look at.
     `memory_switches` are thrown for a job that ran out of memory where no larger worker lives.
     """
 
@@ -110,6 +111,7 @@ class Recipe:
     fps: int
     steps: Range[int]
     guidance: Range[float]
+    draft_steps: int | None = None
     capabilities: frozenset[Capability]
     cost: Cost
     call: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))

@@ -28,7 +28,10 @@ class ConditioningRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """What a creator or a program asked for. None: the recipe's default."""
+    """What a creator or a program asked for. None: the recipe's default.
+
+    `draft_if_busy`: consent to a draft (`services/offer_draft`) if the wait is long when it is submitted.
+    """
 
     prompt: str
     negative_prompt: str = ""
@@ -39,10 +42,11 @@ class GenerationRequest:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     conditioning: tuple[ConditioningRequest, ...] = field(default=())
+    draft_if_busy: bool = False
 
     def fingerprint(self) -> str:
         """Equal for equal requests, whatever encoding they came in."""
-        fields = {key: value for key, value in asdict(self).items() if value not in (None, "", ())}
+        fields = {key: value for key, value in asdict(self).items() if value not in (None, "", (), False)}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from backend.db.repositories import ledger
 from backend.db.repositories.tiers import load_tiers
 from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
 from backend.services.get_credits import get_credits
+from backend.services.offer_draft import DraftOffer, offer_draft
 from backend.services.queue_places import ask_wait
 from backend.studio import Studio
 
@@ -16,7 +17,8 @@ from backend.studio import Studio
 class Quote:
     """Price and wait. Times are seconds until the clip is there; None while nobody knows.
 
-    `shortfall` says why the account can't pay it now, and what helps; `works_in` when that is known.
+    `shortfall` says why the account can't pay it now, and what helps; `works_in` when that is known. `draft` is offered
+    when the wait is long.
     """
 
     credits: int
@@ -26,6 +28,7 @@ class Quote:
     p50_s: float | None
     p90_s: float | None
     request: ResolvedRequest
+    draft: DraftOffer | None = None
 
 
 async def quote_generation(studio: Studio, principal: Principal, request: GenerationRequest) -> Quote:
@@ -49,4 +52,5 @@ async def quote_generation(studio: Studio, principal: Principal, request: Genera
         p50_s=wait[0] if wait else None,
         p90_s=wait[1] if wait else None,
         request=resolved,
+        draft=await offer_draft(studio, principal, request, tiers[principal.tier], wait),
     )

@@ -30,6 +30,7 @@ from backend.services.get_credits import get_credits
 from backend.services.get_generation import get_generation
 from backend.services.job_view import JobView
 from backend.services.list_generations import MAX_PAGE, Order, StateFilter, list_generations
+from backend.services.offer_draft import offer_draft
 from backend.services.queue_places import ask_wait
 from backend.services.renew_credits import renew_credits
 from backend.studio import Studio
@@ -65,6 +66,8 @@ async def submit_generation(
     tier = tiers[principal.tier]
     resolved = resolve(request, tier)
     await _in_time(studio, principal, tier)
+    if request.draft_if_busy:
+        resolved = await _draft_if_busy(studio, principal, request, tier) or resolved
     await _take_uploads(studio, principal, request)
     input_verdict = _screen_text(resolved, tier)
     job_id = new_id(IdPrefix.VIDEO)
@@ -180,6 +183,15 @@ async def _in_time(studio: Studio, principal: Principal, tier: Tier) -> None:
             f" The next one is taken in {_said(wait)}.",
             retry_after=wait,
         )
+
+
+async def _draft_if_busy(
+    studio: Studio, principal: Principal, request: GenerationRequest, tier: Tier
+) -> ResolvedRequest | None:
+    resolved = resolve(request, tier)
+    wait = await ask_wait(studio, principal, resolved.recipe.name, resolved.gpu_s)
+    offer = await offer_draft(studio, principal, request, tier, wait)
+    return offer.request if offer else None
 
 
 async def _store(studio: Studio, payload: dict[str, object]) -> Row[tuple[str, str, int]]:

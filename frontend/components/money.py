@@ -34,6 +34,18 @@ def shortfall(quote: Any) -> rx.Component:
     )
 
 
+def quicker(quote: Any, *, make: Any) -> rx.Component:
+    """A draft, offered while the wait is long: nobody gets one without pressing this."""
+    return rx.cond(
+        quote.quicker != "",
+        rx.el.div(
+            rx.el.p(quote.quicker, role="status"),
+            button("Make a draft", on_click=make),
+            class_name="composer-quicker",
+        ),
+    )
+
+
 def _to_credits() -> rx.Component:
     return rx.el.a("Your credits", href="/account")
 

@@ -57,6 +57,10 @@ def _verbs() -> rx.Component:
                 ),
             ),
         ),
+        rx.cond(
+            Clip.clip.in_full_url != "",
+            link_button("Make it in full", Clip.clip.in_full_url, icon_name="again"),
+        ),
         link_button(
             "Use these settings",
             Clip.clip.settings_url,

@@ -8,7 +8,7 @@ from frontend.components.clips import poster, wall
 from frontend.components.controls import button, choice, icon, icon_button
 from frontend.components.elements import image_drop, inline_style
 from frontend.components.faces import empty, failed, skeleton_tiles
-from frontend.components.money import refusal, shortfall
+from frontend.components.money import quicker, refusal, shortfall
 from frontend.components.stage import stage
 from frontend.layouts.shell import shell
 from frontend.pages.progress import ended_jobs, stop_dialog
@@ -267,6 +267,7 @@ def _composer() -> rx.Component:
             code=Composer.error_code,
         ),
         rx.cond(Composer.error_field != "form", shortfall(Composer.quote)),
+        quicker(Composer.quote, make=with_fields("form[data-composer]", Composer.submit_quicker)),
         rx.el.input(type="hidden", name="idempotency_key", default_value=""),
         on_submit=Composer.submit,
         reset_on_submit=False,

@@ -61,6 +61,9 @@ class Composer(Jobs):
         settings = await gateway().settings_of(who, source) if source else None
         self._choose(settings.model if settings else self.model.id)
         fields = {name: getattr(settings, name) for name in _SETTINGS} if settings else {}
+        if self.router.url.query_parameters.get("in", "") == "full":
+            # A draft's own picture, in as many steps as the model usually takes.
+            fields["steps"] = ""
         return [browser.restore_draft(fields), browser.with_draft(Composer.requote)]
 
     @rx.event
@@ -89,8 +92,17 @@ class Composer(Jobs):
         return None
 
     @rx.event
+    async def submit_quicker(self, fields: dict[str, Any] | None) -> list[EventSpec] | EventSpec | None:
+        """Send it as the draft that is offered."""
+        steps = str(self.quote.quicker_steps or "")
+        return await self._send((fields or {}) | ({"steps": steps} if steps else {}))
+
+    @rx.event
     async def submit(self, fields: dict[str, Any]) -> list[EventSpec] | EventSpec | None:
         """Send the draft. What is wrong with it is said beside its field; nothing is charged then."""
+        return await self._send(fields)
+
+    async def _send(self, fields: dict[str, Any]) -> list[EventSpec] | EventSpec | None:
         who = await self._who()
         draft = _draft(fields)
         self.error_field = self.error_words = ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backend.cli.studio import say
 from backend.operator_errors import OperatorError
-from backend.parts import Part, web_answers
+from backend.parts import WORKER_SETTINGS, Part, web_answers
 from backend.settings import Settings, load_settings
 from backend.supervisor import Supervisor
 
@@ -89,6 +89,7 @@ def stand_ins(folder: Path, worker: str) -> list[Part]:
             stop_grace_s=5,
             needs_database=False,
             command=lambda _: [*script(worker), str(folder)],
+            settings=WORKER_SETTINGS,
         ),
     ]
 

@@ -557,6 +557,32 @@ async def test_a_person_has_so_many_event_streams_and_no_more(api: Api) -> None:
             assert asyncio.get_running_loop().time() < end
 
 
+async def test_a_quote_says_the_price_and_stores_nothing(api: Api) -> None:
+    key = await api.key()
+    async with api.http(key) as http:
+        quoted = await http.post("/v1/videos/quote", json={"prompt": PROMPT, "num_inference_steps": 40})
+        assert quoted.status_code == 200
+        video = (await http.post("/v1/videos", json={"prompt": PROMPT, "num_inference_steps": 40})).json()
+        said = quoted.json()
+        assert said["credits"] == video["cost"]["quoted"]
+        assert said["affordable"]
+        assert (said["model"], said["size"], said["seconds"]) == ("mini", video["size"], video["seconds"])
+        # Nobody leads here: nobody knows a wait, so none is made up and no draft is offered.
+        assert (said["eta"], said["draft"]) == (None, None)
+        assert len((await http.get("/v1/videos")).json()["data"]) == 1
+        for wrong, field in (
+            ({"size": "1x1"}, "size"),
+            ({"draft": "always"}, "draft"),
+            ({"prompt": ""}, "prompt"),
+        ):
+            for path in ("/v1/videos/quote", "/v1/videos"):
+                refused = await http.post(path, json={"prompt": PROMPT, **wrong})
+                assert refused.status_code == 400
+                assert refused.json()["error"]["param"] == field
+    async with api.http("sk-zt-wrong") as stranger:
+        assert (await stranger.post("/v1/videos/quote", json={"prompt": PROMPT})).status_code == 401
+
+
 async def test_models_say_which_values_are_valid(api: Api) -> None:
     client = api.client(await api.key())
     (model,) = [m async for m in await client.models.list() if m.id == "mini"]

@@ -34,6 +34,8 @@ from tests.ui.fake_clips import FPS, FRAMES, Scene
 from tests.ui.fake_money import FakeMoney, dear_quote, receipt_of, refuse
 
 NOW = datetime.now(UTC)
+LONG_WAIT_STEPS = "200"
+LONG_WAIT = "The wait is long. A draft in 8 steps costs 1 credit and is ready in about 3 min."
 SCENES = (
     Scene("red", "circle", "moving right", "blue"),
     Scene("yellow", "star", "growing", "green", 448, 256),
@@ -143,6 +145,7 @@ ACCOUNTS = {
     "collector": _somebody("acc_6", "collector"),
     "watcher": _somebody("acc_7", "watcher"),
     "reviewed": _somebody("acc_8", "reviewed"),
+    "sender": _somebody("acc_10", "sender"),
     "unlucky": _somebody("acc_9", "unlucky"),
     "poor": AccountView(
         id="acc_5", email="poor@studio.example", tier="Free", credits=3, credits_label="3", signed_in=True
@@ -380,6 +383,7 @@ class FakeGateway(FakeMoney):
                 [],
             ),
             "acc_7": Desk([], [], []),
+            "acc_10": Desk([], [], []),
             "acc_8": Desk([], [job for job in _jobs() if job.in_review], []),
             "acc_9": Desk(
                 [],
@@ -495,6 +499,8 @@ class FakeGateway(FakeMoney):
             wait=f"ready in about {max(2, steps // 6)} s",
             affordable=price <= left,
             note="" if price <= left else f"This costs {price} credits and you have {left}.",
+            quicker=LONG_WAIT if draft.steps == LONG_WAIT_STEPS else "",
+            quicker_steps=8 if draft.steps == LONG_WAIT_STEPS else 0,
         )
 
     @staticmethod

@@ -198,7 +198,7 @@ def test_the_price_is_asked_for_again_when_credits_were_set_aside(visit: Callabl
 
 
 def test_sending_on_a_phone_shows_the_job_and_no_keyboard(visit: Callable[..., Visitor]) -> None:
-    page = visit("newcomer", width=390, height=844, has_touch=True, is_mobile=True).go("/", ".choice")
+    page = visit("sender", width=390, height=844, has_touch=True, is_mobile=True).go("/", ".choice")
     page.fill("#prompt", "a blue star growing")
     page.get_by_role("button", name="Generate").click()
     page.locator("#now", has_text="a blue star growing").wait_for()

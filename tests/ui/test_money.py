@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.ui.conftest import Visitor
+from tests.ui.fake_gateway import LONG_WAIT_STEPS
 from tests.ui.fake_money import REFUSALS
 
 pytestmark = pytest.mark.browser
@@ -46,6 +47,20 @@ def test_a_price_that_cannot_be_paid_is_told_before_anything_is_sent(visit: Call
     assert page.get_by_role("button", name="Generate").is_disabled()
     note.get_by_role("link", name="Your credits").click()
     page.wait_for_url("**/account")
+
+
+def test_a_long_wait_offers_a_draft_which_is_made_by_one_press(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("creator")
+    page = visitor.go("/", ".choice")
+    page.fill("#prompt", "a blue square staying still on a white background")
+    assert page.locator(".composer-quicker").count() == 0
+    page.locator("details.more summary").click()
+    page.fill("#steps", LONG_WAIT_STEPS)
+    offer = page.locator(".composer-quicker", has_text="A draft in 8 steps costs 1 credit")
+    offer.get_by_role("button", name="Make a draft").click()
+    page.locator("#now", has_text="a blue square staying still").wait_for()
+    page.wait_for_function("document.querySelector('#prompt').value === ''")
+    assert visitor.complaints == []
 
 
 def test_the_account_shows_credits_in_the_order_in_which_they_are_spent(
