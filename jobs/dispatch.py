@@ -25,9 +25,11 @@ from backend.services.scheduling_state import (
     JobNow,
     promote_next,
     read_jobs,
+    read_jobs_on_workers,
     read_rendered,
     read_shares,
     read_speeds,
+    read_waiting,
     read_workers,
 )
 from backend.studio import Studio
@@ -35,6 +37,7 @@ from jobs.collect import send_wishes
 from jobs.fleet import Fleet, FleetWorker, Occupant
 from jobs.outlook import Outlook
 from jobs.queues import send_order
+from jobs.uncollected import uncollected
 
 log = get_logger(__name__)
 
@@ -62,10 +65,9 @@ class Dispatcher:
         self._restored = False
 
     async def restore(self) -> None:
-        """Load tiers, workers, waiting jobs and live attempts."""
+        """Load tiers, workers, live attempts and waiting jobs. The queue is used from when it is whole."""
         shares, self._tiers = await read_shares(self._studio)
-        self._queue = FairQueue(shares)
-        self._outlook = Outlook(self._queue, self._fleet, shares, await read_speeds(self._studio))
+        speeds = await read_speeds(self._studio)
         mono_s = self._studio.clock.monotonic()
         async with self._studio.db.reading() as session:
             for worker in await read_workers(session):
@@ -79,20 +81,34 @@ class Dispatcher:
                         heard_at_s=mono_s,
                     )
                 )
-            found = await read_jobs(session, self._tiers)
+            on_workers = await read_jobs_on_workers(session, self._tiers)
         await self._look_at_standings()
-        self._queue.serve(self._fleet.views(mono_s))
-        # A million of them: beside the loop, which renews the term.
-        await asyncio.to_thread(self._queue.restore, [now.job for now in found.values() if now.waiting])
-        for now in found.values():
-            if not now.waiting:
-                self._put(now)
+        queue = FairQueue(shares)
+        queue.serve(self._fleet.views(mono_s))
+        # First what runs: were it to come back, it would be before what its account has waiting.
+        for now in on_workers:
+            self._put_on_worker(queue, now)
+        with uncollected():
+            async for jobs in read_waiting(self._studio.db, self._tiers):
+                queue.enter(jobs)
+            for _pause in queue.line_up(self._now_s()):
+                await asyncio.sleep(0)
+        self._queue = queue
+        self._outlook = Outlook(queue, self._fleet, shares, speeds)
         self._restored = True
-        log.info("dispatch.restored", term=self._term.number, jobs=len(found))
+        log.info("dispatch.restored", term=self._term.number, jobs=len(queue) + len(on_workers))
 
     async def run(self) -> None:
         """Dispatch until cancelled. Raises `NotLeading` when the term ended."""
-        await self.restore()
+        try:
+            await self.restore()
+            await self._dispatch()
+        finally:
+            # By hand: no collection finds it (see `uncollected`), and the process may come to lead again.
+            self._queue = FairQueue({})
+            self._outlook = Outlook(self._queue, self._fleet, {}, FIRST_SPEEDS)
+
+    async def _dispatch(self) -> None:
         speeds_at = tended_at = self._studio.clock.monotonic()
         while True:
             try:
@@ -201,27 +217,32 @@ class Dispatcher:
         )
 
     def _put(self, now: JobNow) -> None:
-        if now.waiting:
-            if now.job.job_id not in self._queue:
-                self._outlook.asked(now.job, self._now_s())
-                self._queue.add(now.job)
-        elif now.attempt_id and now.worker_id and self._fleet.holds(now.job.job_id) != now.attempt_id:
-            self._queue.start(now.job, self._now_s())
-            occupant = Occupant(
-                job_id=now.job.job_id,
-                attempt_id=now.attempt_id,
-                recipe=now.job.recipe,
-                gpu_s=now.job.gpu_s,
-                done=now.done,
-            )
-            if self._fleet.knows(now.worker_id):
-                self._fleet.occupy(now.worker_id, Slot(now.slot or "run"), occupant)
+        if not now.waiting:
+            self._put_on_worker(self._queue, now)
+        elif now.job.job_id not in self._queue:
+            self._outlook.asked(now.job, self._now_s())
+            self._queue.add(now.job)
+
+    def _put_on_worker(self, queue: FairQueue, now: JobNow) -> None:
+        if not (now.attempt_id and now.worker_id) or self._fleet.holds(now.job.job_id) == now.attempt_id:
+            return
+        queue.start(now.job, self._now_s())
+        occupant = Occupant(
+            job_id=now.job.job_id,
+            attempt_id=now.attempt_id,
+            recipe=now.job.recipe,
+            gpu_s=now.job.gpu_s,
+            done=now.done,
+        )
+        if self._fleet.knows(now.worker_id):
+            self._fleet.occupy(now.worker_id, Slot(now.slot or "run"), occupant)
 
     async def _fill_slots(self) -> None:
         without: set[str] = set()
         while len(self._queue):
+            for _pause in self._queue.serving(self._fleet.views(self._studio.clock.monotonic())):
+                await asyncio.sleep(0)
             mono_s = self._studio.clock.monotonic()
-            self._queue.serve(self._fleet.views(mono_s))
             found = self._queue.next_start(self._fleet.views(mono_s, without=without), self._now_s())
             if found is None:
                 return

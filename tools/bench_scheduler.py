@@ -43,10 +43,11 @@ def main(jobs: int, accounts: int) -> None:
     fleet = [_worker(index, busy_s=10.0) for index in range(64)]
     queue.serve(fleet)
     began = time.process_time()
-    queue.restore(waiting)
+    queue.enter(waiting)
+    for _pause in queue.line_up(jobs / 100):
+        pass
     print(f"restore {jobs} jobs of {accounts} accounts: {time.process_time() - began:.1f} s")
     now_s, picks, starts, places = jobs / 100, [], [], []
-    queue.place(waiting[0].job_id, now_s)
     for index in range(2000):
         now_s += 0.1
         idle = index % len(fleet)

@@ -51,17 +51,17 @@ class FairLine:
         if len(keys) > 2 * _BLOCK:
             self._split(at)
 
-    def fill(self, entries: list[tuple[Key, int]]) -> None:
-        """Put all of these into an empty line: a tenth of the time of adding them one by one."""
-        entries.sort()
-        for start in range(0, len(entries), _BLOCK):
-            block = entries[start : start + _BLOCK]
-            self._keys.append([key for key, _gpu_ms in block])
-            self._gpu_ms.append([gpu_ms for _key, gpu_ms in block])
-            self._firsts.append(block[0][0])
-            self._sums.append(sum(self._gpu_ms[-1]))
-        self.jobs = len(entries)
-        self.gpu_ms = sum(self._sums)
+    def extend(self, keys: list[Key], gpu_ms: list[int]) -> None:
+        """Append jobs in order, all after what is there: a tenth of the time of adding them one by one.
+
+        At most as many as a block holds.
+        """
+        self._keys.append(keys)
+        self._gpu_ms.append(gpu_ms)
+        self._firsts.append(keys[0])
+        self._sums.append(sum(gpu_ms))
+        self.jobs += len(keys)
+        self.gpu_ms += self._sums[-1]
 
     def remove(self, key: Key) -> None:
         """Take a job out. Raises `KeyError` where there is none."""

@@ -19,7 +19,8 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush, merge
+from itertools import islice
 
 from backend.domain.fair_line import Ahead, FairLine, Key
 from backend.domain.shares import TierShare, effective_weights
@@ -50,6 +51,10 @@ SWING = 0.125
 
 DEMAND_HALF_LIFE_S = 900.0
 
+PIECE = 512
+"""So many jobs are put in line, or taken out, between two pauses: a few milliseconds of work."""
+
+_RUN = 4096
 _COST_SCALE = 1_000_000
 _TAG_SCALE = 1_000
 _NO_TAG = -1
@@ -172,6 +177,7 @@ class _Tier:
     bound_jobs: int = 0
     accounts: dict[str, _Account] = field(default_factory=dict)
     past: deque[tuple[float, int]] = field(default_factory=deque)
+    entered: list[Key] = field(default_factory=list)
     turn: int = -1
 
     @property
@@ -196,9 +202,10 @@ class FairQueue:
         self._waiting: dict[str, _Waiting] = {}
         self._stranded: dict[tuple[str, float], dict[str, QueuedJob]] = {}
         self._running: dict[str, _Running] = {}
-        self._entering: list[_Waiting] | None = None
+        self._latecomers: list[QueuedJob] = []
         self._late = 0
         self._served: frozenset[tuple[frozenset[str], float]] = frozenset()
+        self._runnable: dict[tuple[str, float], bool] = {}
         self._fleet = 0
         self._virtual = 0
         self._copies: Counter[str] = Counter()
@@ -213,29 +220,84 @@ class FairQueue:
 
     def serve(self, workers: Iterable[WorkerView]) -> None:
         """Say who lives. Jobs that nobody can run leave the line; when someone can, they come back at the present."""
+        for _pause in self.serving(workers):
+            pass
+
+    def serving(self, workers: Iterable[WorkerView]) -> Iterator[None]:
+        """`serve` in pieces of a few milliseconds: where a model's last worker goes, a million jobs may leave."""
         views = list(workers)
         self._fleet = len(views)
         served = frozenset((view.recipes, view.memory_gb) for view in views)
         if served == self._served:
             return
-        self._served = served
-        lost = [w.job for w in self._waiting.values() if not self._can_run((w.job.recipe, w.job.memory_gb))]
-        for job in lost:
-            self._take_out(job.job_id)
-            self._stranded.setdefault((job.recipe, job.memory_gb), {})[job.job_id] = job
-        back = [kind for kind in self._stranded if self._can_run(kind)]
-        self._line_up_all([job for kind in back for job in self._stranded.pop(kind).values()])
+        self._served, self._runnable = served, {}
+        bins = [kind for tier in self._tiers.values() for kind, b in tier.bins.items() if b.gpu_ms]
+        if not all(map(self._can_run, bins)):
+            # The youngest first: what is behind a job that leaves gets new tags.
+            for count, job_id in enumerate(reversed(list(self._waiting)), 1):
+                waiting = self._waiting.get(job_id)
+                if waiting is not None and not self._can_run((waiting.job.recipe, waiting.job.memory_gb)):
+                    self._take_out(job_id)
+                    self._strand(waiting.job)
+                if count % PIECE == 0:
+                    yield
+        runs = []
+        for kind in filter(self._can_run, list(self._stranded)):
+            jobs = list(self._stranded[kind].values())
+            for begin in range(0, len(jobs), _RUN):
+                runs.append(sorted(jobs[begin : begin + _RUN], key=_age))
+                yield
+        by_age = merge(*runs, key=_age)
+        while piece := list(islice(by_age, PIECE)):
+            for job in piece:
+                del self._stranded[job.recipe, job.memory_gb][job.job_id]
+                self._line_up(job)
+            yield
 
-    def restore(self, jobs: Iterable[QueuedJob]) -> None:
-        """Put all waiting jobs into a queue that is empty."""
-        found = []
+    def enter(self, jobs: Iterable[QueuedJob]) -> None:
+        """Let waiting jobs into a queue where none waits yet, oldest first, in as many calls as you like.
+
+        `line_up` must follow. Until then they have tags and no place, and nothing else may be asked of the queue.
+        """
         for job in jobs:
             kind = (job.recipe, job.memory_gb)
-            if self._can_run(kind):
-                found.append(job)
-            else:
-                self._stranded.setdefault(kind, {})[job.job_id] = job
-        self._line_up_all(found)
+            if not self._can_run(kind):
+                self._strand(job)
+                continue
+            tier = self._tier(job.tier)
+            account = self._account(tier, job)
+            late = account.waiting and _age(job) < _age(account.waiting[-1].job)
+            if late or job.job_id in self._running:
+                self._latecomers.append(job)
+                continue
+            self._waiting[job.job_id] = waiting = self._arrival(tier, account, job)
+            account.waiting.append(waiting)
+            tag = max(tier.virtual, account.finish)
+            account.finish = tag + waiting.gpu_ms * _TAG_SCALE
+            waiting.key = (tag, job.submitted_s, job.job_id)
+            tier.entered.append(waiting.key)
+
+    def line_up(self, now_s: float) -> Iterator[None]:
+        """Give all that entered their places, in pieces of a few milliseconds; a million take seconds."""
+        for tier in self._tiers.values():
+            runs = []
+            for begin in range(0, len(tier.entered), _RUN):
+                runs.append(sorted(tier.entered[begin : begin + _RUN]))
+                yield
+            tier.entered = []
+            in_order = merge(*runs)
+            while keys := list(islice(in_order, PIECE)):
+                waiting = [self._waiting[key[2]] for key in keys]
+                tier.lines[False].extend(keys, [w.gpu_ms for w in waiting])
+                for each in waiting:
+                    # In order, a heap needs no more.
+                    each.bin.heaps[False].append(each.key)
+                yield
+        for job in self._latecomers:
+            self.add(job)
+        self._latecomers = []
+        while self._ripen(now_s, most=PIECE):
+            yield
 
     def add(self, job: QueuedJob) -> None:
         """Put a job in line, or back in line at its old place where it was running. Adding twice changes nothing."""
@@ -249,7 +311,7 @@ class FairQueue:
         if self._can_run((job.recipe, job.memory_gb)):
             self._line_up(job, was)
         else:
-            self._stranded.setdefault((job.recipe, job.memory_gb), {})[job.job_id] = job
+            self._strand(job)
 
     def remove(self, job_id: str) -> None:
         """The job left: cancelled, blocked, ended, or no longer on a worker. Unknown ids change nothing."""
@@ -271,14 +333,18 @@ class FairQueue:
         tier.active += not account.active
         account.running += 1
         due_s = None
+        counter = tier.counter
         if job.job_id in self._waiting:
+            if self._waiting[job.job_id].late:
+                # It went before its tier's turn: that brings no other's turn nearer.
+                counter = min(t.counter for t in self._tiers.values() if t.has_work)
             waiting = self._take_out(job.job_id, served=True)
             key, due_s = waiting.key, waiting.due_s
         else:
             key = (max(tier.virtual, account.finish), job.submitted_s, job.job_id)
             account.finish = key[0] + gpu_ms * _TAG_SCALE
         self._running[job.job_id] = _Running(job, key, due_s)
-        self._virtual = max(self._virtual, tier.counter)
+        self._virtual = max(self._virtual, counter)
         tier.counter += gpu_ms * tier.cost
         least = self._virtual - int(self._slack())
         for other in self._tiers.values():
@@ -581,27 +647,21 @@ class FairQueue:
             return key
         return None
 
-    def _line_up_all(self, jobs: list[QueuedJob]) -> None:
-        """In order of age. Into an empty line all at once: a million in seconds."""
-        at_once = not self._waiting
-        self._entering = [] if at_once else None
-        for job in sorted(jobs, key=_age):
-            self._line_up(job)
-        entered, self._entering = self._entering or [], None
-        entries: dict[str, list[tuple[Key, int]]] = {}
-        for waiting in entered:
-            entries.setdefault(waiting.job.tier, []).append((waiting.key, waiting.gpu_ms))
-            waiting.bin.heaps[False].append(waiting.key)
-        for tier, found in entries.items():
-            self._tiers[tier].lines[False].fill(found)
-            for bin_ in self._tiers[tier].bins.values():
-                heapify(bin_.heaps[False])
-
     def _line_up(self, job: QueuedJob, was: "_Running | None" = None) -> None:
         tier = self._tier(job.tier)
+        account = self._account(tier, job)
+        self._waiting[job.job_id] = waiting = self._arrival(tier, account, job, was)
+        at = bisect_left(account.waiting, _age(job), key=lambda w: _age(w.job))
+        finish = account.finish if at == len(account.waiting) else account.waiting[at].key[0]
+        account.waiting.insert(at, waiting)
+        self._chain(tier, account, at, finish)
+
+    def _arrival(
+        self, tier: _Tier, account: _Account, job: QueuedJob, was: "_Running | None" = None
+    ) -> _Waiting:
+        """What all count of a job that comes, before it has a tag and is among its account's."""
         if not tier.has_work:
             tier.counter = max(tier.counter, self._virtual)
-        account = self._account(tier, job)
         tier.active += not account.active
         bin_ = tier.bins.get((job.recipe, job.memory_gb))
         if bin_ is None:
@@ -622,12 +682,8 @@ class FairQueue:
             tier.bound_ms += waiting.gpu_ms
             tier.bound_jobs += 1
             heappush(tier.due, (waiting.due_s - (1 - FIRST_FROM) * tier.ceiling_s, job.job_id))
-        self._waiting[job.job_id] = waiting
         bin_.gpu_ms += waiting.gpu_ms
-        at = bisect_left(account.waiting, _age(job), key=lambda w: _age(w.job))
-        finish = account.finish if at == len(account.waiting) else account.waiting[at].key[0]
-        account.waiting.insert(at, waiting)
-        self._chain(tier, account, at, finish)
+        return waiting
 
     def _chain(self, tier: _Tier, account: _Account, at: int, finish: int) -> None:
         """Tag the account's waiting jobs from index `at` on, where its work before them ends at `finish`."""
@@ -642,9 +698,6 @@ class FairQueue:
             if waiting.key[0] != _NO_TAG:
                 line.remove(waiting.key)
             waiting.key = (tag, waiting.job.submitted_s, waiting.job.job_id)
-            if self._entering is not None:
-                self._entering.append(waiting)
-                continue
             line.add(waiting.key, waiting.gpu_ms)
             heappush(waiting.bin.heaps[waiting.late], waiting.key)
         account.finish = finish
@@ -692,10 +745,12 @@ class FairQueue:
             for name in [n for n, a in tier.accounts.items() if not a.active and a.finish <= tier.virtual]:
                 del tier.accounts[name]
 
-    def _ripen(self, now_s: float) -> None:
-        """Mark what is past its ceiling as late."""
+    def _ripen(self, now_s: float, most: float = math.inf) -> bool:
+        """Mark what goes first by now, at most so many jobs; whether there may be more of them."""
+        found = 0
         for tier in self._tiers.values():
-            while (head := self._first_due(tier)) is not None and head[0] <= now_s:
+            while found < most and (head := self._first_due(tier)) is not None and head[0] <= now_s:
+                found += 1
                 heappop(tier.due)
                 waiting = self._waiting[head[1]]
                 tier.lines[False].remove(waiting.key)
@@ -706,6 +761,7 @@ class FairQueue:
                 self._late += 1
                 tier.lines[True].add(waiting.key, waiting.gpu_ms)
                 heappush(waiting.bin.heaps[True], waiting.key)
+        return found >= most
 
     def _first_due(self, tier: _Tier) -> tuple[float, str] | None:
         while tier.due:
@@ -744,9 +800,16 @@ class FairQueue:
         account.limit = job.concurrency_limit
         return account
 
+    def _strand(self, job: QueuedJob) -> None:
+        self._stranded.setdefault((job.recipe, job.memory_gb), {})[job.job_id] = job
+
     def _can_run(self, kind: tuple[str, float]) -> bool:
-        recipe, memory_gb = kind
-        return any(recipe in recipes and memory_gb <= has_gb for recipes, has_gb in self._served)
+        known = self._runnable.get(kind)
+        if known is None:
+            recipe, memory_gb = kind
+            known = any(recipe in recipes and memory_gb <= has_gb for recipes, has_gb in self._served)
+            self._runnable[kind] = known
+        return known
 
     def _memory_below(self, worker: WorkerView) -> float:
         """The memory of the largest live worker that is smaller than this one; 0 without one."""

@@ -1,7 +1,8 @@
 """What the scheduler reads of the database: jobs that wait, attempts that live, workers, measured speeds."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from sys import intern
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Row, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.db.engine import Database
 from backend.db.models import Attempt, Worker
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.attempt import LIVE
@@ -19,13 +21,28 @@ from backend.domain.tiers import Tier
 from backend.recipes import CATALOGUE
 from backend.studio import Studio
 
-_JOBS = """
-    SELECT j.id, j.account_id, j.tier, j.recipe, j.needs_memory_gb, j.gpu_s, j.state, j.steps, j.steps_done,
-           extract(epoch FROM j.created_at)::float8 AS created_s, (j.checkpoint->>'step')::integer AS checkpoint_step,
-           a.id AS attempt_id, a.worker_id, a.slot
-    FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.state = ANY(:live)
-    WHERE j.state = ANY(:active) AND j.input_verdict = 'allow' {which}
+_JOB = """
+    j.id, j.account_id, j.tier, j.recipe, j.needs_memory_gb, j.gpu_s, j.steps,
+    extract(epoch FROM j.created_at)::float8 AS created_s, (j.checkpoint->>'step')::integer AS checkpoint_step
 """
+_JOBS = f"""
+    SELECT {_JOB}, j.state, j.steps_done, a.id AS attempt_id, a.worker_id, a.slot
+    FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.state = ANY(:live)
+    WHERE j.state = ANY(:states) AND j.input_verdict = 'allow' {{which}}
+"""
+_WAITING = text(
+    f"""
+    SELECT {_JOB}, j.created_at FROM jobs j
+    WHERE j.state = 'queued' AND j.input_verdict = 'allow' AND (j.created_at, j.id) > (:created_at, :id)
+    ORDER BY j.created_at, j.id LIMIT :limit
+    """
+)
+
+_LIVE = {"live": [state.value for state in LIVE]}
+_ON_WORKER = [state.value for state in ON_WORKER]
+
+PAGE = 1000
+"""Rows of a page: some milliseconds of the event loop, which must renew the term meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,21 +82,35 @@ async def read_shares(studio: Studio) -> tuple[dict[str, TierShare], dict[str, T
 
 
 async def read_jobs(
-    session: AsyncSession, tiers: dict[str, Tier], job_ids: Sequence[str] | None = None
+    session: AsyncSession, tiers: Mapping[str, Tier], job_ids: Sequence[str]
 ) -> dict[str, JobNow]:
-    """These jobs (None: all that wait or are on a worker) as they are now; others are absent.
-
-    Rows, not objects: a new leader reads a million of them.
-    """
-    parameters: dict[str, object] = {
-        "active": [JobState.QUEUED.value, *[s.value for s in ON_WORKER]],
-        "live": [s.value for s in LIVE],
-    }
-    which = ""
-    if job_ids is not None:
-        which, parameters["ids"] = "AND j.id = ANY(:ids)", list(job_ids)
-    rows = await session.execute(text(_JOBS.format(which=which)), parameters)
+    """Those of these jobs that wait or are on a worker, as they are now; others are absent."""
+    parameters = {**_LIVE, "states": [JobState.QUEUED.value, *_ON_WORKER], "ids": list(job_ids)}
+    rows = await session.execute(text(_JOBS.format(which="AND j.id = ANY(:ids)")), parameters)
     return {row.id: _job_now(row, tiers) for row in rows}
+
+
+async def read_jobs_on_workers(session: AsyncSession, tiers: Mapping[str, Tier]) -> list[JobNow]:
+    """All jobs that are on a worker."""
+    rows = await session.execute(text(_JOBS.format(which="")), {**_LIVE, "states": _ON_WORKER})
+    return [_job_now(row, tiers) for row in rows]
+
+
+async def read_waiting(db: Database, tiers: Mapping[str, Tier]) -> AsyncIterator[list[QueuedJob]]:
+    """All jobs that may be dispatched, oldest first, a page at a time: a new leader reads a million of them.
+
+    Each page is a statement of its own, so that no time-out and no snapshot spans them. Who is told of changes since
+    the first page has them all.
+    """
+    after: dict[str, object] = {"created_at": datetime(1, 1, 2, tzinfo=UTC), "id": ""}
+    while True:
+        async with db.single() as session:
+            rows = (await session.execute(_WAITING, {**after, "limit": PAGE})).all()
+        if rows:
+            after = {"created_at": rows[-1].created_at, "id": rows[-1].id}
+            yield [_queued_job(row, tiers) for row in rows]
+        if len(rows) < PAGE:
+            return
 
 
 async def read_workers(session: AsyncSession) -> Sequence[Worker]:
@@ -142,27 +173,43 @@ async def promote_next(studio: Studio, attempt_id: str) -> None:
         )
 
 
-def _job_now(row: Row[Any], tiers: dict[str, Tier]) -> JobNow:
-    recipe = CATALOGUE.get(row.recipe)
-    tier = tiers.get(row.tier)
-    left = 1.0
-    if row.checkpoint_step is not None and row.steps:
-        left = max(0.0, 1 - row.checkpoint_step / row.steps)
+def _job_now(row: Row[Any], tiers: Mapping[str, Tier]) -> JobNow:
     return JobNow(
-        job=QueuedJob(
-            job_id=row.id,
-            account_id=intern(row.account_id),
-            tier=intern(row.tier),
-            recipe=intern(row.recipe),
-            memory_gb=max(recipe.memory_gb if recipe else 0.0, row.needs_memory_gb),
-            gpu_s=row.gpu_s * left,
-            submitted_s=row.created_s,
-            concurrency_limit=tier.concurrency_limit if tier else 1,
-            load_s=recipe.cost.load_s if recipe else 0.0,
-        ),
+        job=_queued_job(row, tiers),
         waiting=row.state == JobState.QUEUED,
         attempt_id=row.attempt_id,
         worker_id=row.worker_id,
         slot=row.slot,
         done=row.steps_done / row.steps if row.steps else 0.0,
+    )
+
+
+def _queued_job(row: Row[Any], tiers: Mapping[str, Tier]) -> QueuedJob:
+    """From the columns of `_JOB`, by place: names cost a million rows a second and a half."""
+    (
+        job_id,
+        account_id,
+        tier_name,
+        recipe_name,
+        needs_memory_gb,
+        gpu_s,
+        steps,
+        created_s,
+        checkpoint_step,
+    ) = tuple(row)[:9]
+    recipe = CATALOGUE.get(recipe_name)
+    tier = tiers.get(tier_name)
+    left = 1.0
+    if checkpoint_step is not None and steps:
+        left = max(0.0, 1 - checkpoint_step / steps)
+    return QueuedJob(
+        job_id=job_id,
+        account_id=intern(account_id),
+        tier=intern(tier_name),
+        recipe=intern(recipe_name),
+        memory_gb=max(recipe.memory_gb if recipe else 0.0, needs_memory_gb),
+        gpu_s=gpu_s * left,
+        submitted_s=created_s,
+        concurrency_limit=tier.concurrency_limit if tier else 1,
+        load_s=recipe.cost.load_s if recipe else 0.0,
     )

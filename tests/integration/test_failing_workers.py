@@ -554,7 +554,7 @@ async def test_out_of_memory_waits_for_a_larger_worker(
     await worker.fail(await worker.take(job.id), FailureCause.OUT_OF_MEMORY)
     assert (await _job(studio, job.id)).state == "queued"
     async with studio.db.reading() as session:
-        (now,) = (await read_jobs(session, {})).values()
+        (now,) = (await read_jobs(session, {}, [job.id])).values()
     assert 8 < now.job.memory_gb <= 24
 
 

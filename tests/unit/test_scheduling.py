@@ -1,11 +1,13 @@
 """The fair queue: shares, affinity, ceilings, limits, and places that equal a drain."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.domain import scheduling
 from backend.domain.scheduling import FIRST_FROM, KEEP_LOADS, FairQueue, QueuedJob, WorkerView
 from backend.domain.shares import TierShare
 
@@ -331,6 +333,21 @@ def test_places_equal_a_drain(
     )
 
 
+def test_a_job_that_goes_before_its_tiers_turn_moves_no_other_places() -> None:
+    queue = open_queue(shares={name: replace(share, ceiling_s=100) for name, share in SHARES.items()})
+    queue.add(job("j00", "f", recipe="wan", gpu_s=1))
+    queue.add(job("j01", "f", gpu_s=60, at=1))
+    # The worker keeps to the model that has most work waiting, and so free runs far ahead of its turn.
+    assert [j.job_id for j in drain(queue, count=1)] == ["j01"]
+    for index in range(2, 10):
+        queue.add(job(f"j{index:02}", "p" if index % 4 else "f", "plus" if index % 4 else "free", at=index))
+    now_s = 100 * FIRST_FROM
+    places = {name: queue.place(name, now_s) for name in waiting(queue)}
+    order = in_fair_order(queue, now_s)
+    assert order[0] == "j00"
+    assert [place.position for name in order if (place := places[name]) is not None] == list(range(1, 10))
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows)
 def test_first_in_place_is_what_a_worker_that_loads_nothing_picks(
@@ -356,14 +373,66 @@ def test_is_work_conserving_and_loses_no_job(found: list[tuple[str, str, int, st
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows)
-def test_a_queue_restored_at_once_is_the_queue_filled_one_by_one(
-    found: list[tuple[str, str, int, str]],
+@given(rows, st.integers(1, 7))
+def test_a_queue_restored_in_pages_is_the_queue_filled_one_by_one(
+    found: list[tuple[str, str, int, str]], page: int
 ) -> None:
     one_by_one = filled(found, open_queue())
-    at_once = open_queue()
-    at_once.restore([found_job for name in NAMES if (found_job := one_by_one.waiting_job(name)) is not None])
-    assert [at_once.place(name, 50) for name in waiting(at_once)] == [
+    in_pages = open_queue()
+    jobs = [found_job for name in NAMES if (found_job := one_by_one.waiting_job(name)) is not None]
+    for begin in range(0, len(jobs), page):
+        in_pages.enter(jobs[begin : begin + page])
+    line_up(in_pages)
+    assert [in_pages.place(name, 50) for name in waiting(in_pages)] == [
         one_by_one.place(name, 50) for name in waiting(one_by_one)
     ]
-    assert [j.job_id for j in drain(at_once)] == [j.job_id for j in drain(one_by_one)]
+    assert [j.job_id for j in drain(in_pages)] == [j.job_id for j in drain(one_by_one)]
+
+
+def line_up(queue: FairQueue, now_s: float = 0) -> None:
+    for _pause in queue.line_up(now_s):
+        pass
+
+
+def test_a_job_that_comes_out_of_order_while_the_queue_is_restored_has_its_place_by_age() -> None:
+    queue = open_queue()
+    queue.enter([job("j02", at=2), job("j03", at=3), job("j01", at=1)])
+    line_up(queue, now_s=4)
+    assert in_fair_order(queue, now_s=4) == ["j01", "j02", "j03"]
+
+
+def test_a_job_that_comes_back_from_its_worker_while_the_queue_is_restored_runs_no_more() -> None:
+    queue = open_queue()
+    queue.start(job("back", limit=1), 0)
+    queue.enter([job("back", limit=1), job("next", at=1, limit=1)])
+    line_up(queue)
+    assert queue.running_job("back") is None
+    assert [j.job_id for j in drain(queue)] == ["back", "next"]
+
+
+def test_what_passed_its_time_while_nobody_led_goes_first_at_once() -> None:
+    queue = open_queue(shares={"free": TierShare(weight=1, ceiling_s=100), "pro": TierShare(weight=4)})
+    queue.enter([job("j00", "p", "pro"), job("j01", "f", "free")])
+    line_up(queue, now_s=100 * FIRST_FROM)
+    assert in_fair_order(queue, now_s=100 * FIRST_FROM) == ["j01", "j00"]
+
+
+def test_a_fleet_that_changes_is_followed_in_pieces_each_of_which_leaves_the_queue_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduling, "PIECE", 3)
+    names = [f"j{number:02}" for number in range(20)]
+    queue = open_queue()
+    for at, name in enumerate(names):
+        queue.add(job(name, f"a{at % 3}", recipe="mini" if at % 4 else "wan", at=at))
+    only_wan = WorkerView(worker_id="v", recipes=frozenset({"wan"}), memory_gb=80)
+    for fleet in ([only_wan], [GPU]):
+        pauses = 0
+        for _pause in queue.serving(fleet):
+            pauses += 1
+            places = [place for name in names if (place := queue.place(name, 0)) is not None]
+            assert len(places) == len(names) == len(queue)
+            ranks = sorted(place.position for place in places if place.position is not None)
+            assert ranks == list(range(1, len(ranks) + 1))
+        assert pauses > 3
+    assert len(drain(queue)) == len(names)
