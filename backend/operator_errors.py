@@ -59,3 +59,7 @@ class NotRunningError(OperatorError):
 
 class EmbeddedPartError(OperatorError):
     """An embedded Postgres or Valkey did not come up."""
+
+
+class WeightsNotPulledError(OperatorError):
+    """A model's weights could not be fetched, or are not what its recipe needs."""

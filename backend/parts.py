@@ -19,6 +19,7 @@ WORKER_SETTINGS = frozenset(
         "WORKER_ID",
         "DEVICE",
         "ENGINE",
+        "MODELS",
         "LOG_LEVEL",
         "METRICS_LISTEN",
         "METRICS_SOCKETS",

@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     metrics_listen: str = ""
     metrics_sockets: Path | None = None
     worker_id: str = Field(default="local-1", pattern=WORKER_ID_PATTERN)
+    models: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: LogLevel = LogLevel.INFO
     engine: EngineKind = EngineKind.DIFFUSERS
     control_url: str = ""
@@ -116,6 +117,13 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip()
             )
         return value
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _model_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

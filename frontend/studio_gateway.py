@@ -37,6 +37,7 @@ from backend.services.list_generations import Order, StateFilter, list_generatio
 from backend.services.list_ledger import list_ledger
 from backend.services.list_receipts import list_receipts
 from backend.services.media_origin import media_origin
+from backend.services.offered_models import offered_models
 from backend.services.quote_generation import quote_generation
 from backend.services.rate_generation import rate_generation
 from backend.services.read_invitation import read_invitation
@@ -161,9 +162,9 @@ class StudioGateway:
 
     @_said_to_pages
     async def models(self, who: AccountView) -> list[ModelView]:
-        """The catalogue, the default first."""
-        recipes = sorted(CATALOGUE.values(), key=lambda recipe: (recipe.name != DEFAULT_RECIPE, recipe.title))
-        return [wording.model_view(recipe) for recipe in recipes]
+        """What workers serve, the default first."""
+        offered = await offered_models(self._process.studio)
+        return [wording.model_view(recipe) for recipe in offered.values()]
 
     @_said_to_pages
     async def quote(self, who: AccountView, draft: Draft) -> QuoteView:

@@ -1,14 +1,11 @@
 """Renders with the diffusers pipeline of a recipe; models differ by data. Only this calls diffusers."""
 
 import gc
-import importlib
 import inspect
 import os
 import platform
 import re
 import time
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,19 +14,20 @@ from moderation import torch_shim  # isort: skip  # before anything that imports
 import diffusers
 import transformers
 from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
-from huggingface_hub.constants import HF_HUB_CACHE
 from PIL import Image
 
 from backend.accelerator import no_cuda
 from backend.contracts import AttemptPhase, FailureCause, Hardware
 from backend.log import get_logger
 from backend.operator_errors import BadSettingError
-from backend.recipes import Recipe
+from backend.recipes import Capability, Recipe
 from backend.settings import Device
+from backend.weights import missing_weights, weights_folder
 from gpu_worker.checkpoint import Checkpoint, request_fingerprint
 from gpu_worker.engine import EngineClip, EngineError, Frames, Hooks, RenderRequest
 from gpu_worker.latent_preview import guess_clip
 from gpu_worker.memory_switches import memory_saved
+from gpu_worker.pipelines import for_images, load_pipeline
 from gpu_worker.residency import Residency
 from gpu_worker.resumable import ResumableRun, ScheduleMismatchError
 from gpu_worker.tensor_state import UnknownStateError
@@ -75,16 +73,7 @@ class DiffusersEngine:
 
     def missing(self, recipe: Recipe) -> str | None:
         """What to do before this recipe can be served here; None when it can."""
-        if recipe.weights.folder is not None:
-            folder = weights_folder(recipe.weights.folder)
-            if not (folder / "model_index.json").is_file():
-                return f"the weights of {recipe.name} are not in {folder}: run `zoetrope train-mini`"
-            return None
-        if recipe.weights.hub_id is None:
-            return f"the recipe {recipe.name} names no weights"
-        if not (Path(HF_HUB_CACHE) / ("models--" + recipe.weights.hub_id.replace("/", "--"))).is_dir():
-            return f"the weights of {recipe.name} are not here: run `zoetrope models pull {recipe.name}`"
-        return None
+        return missing_weights(recipe)
 
     def load(self, recipe: Recipe) -> None:
         """Bring the pipeline into memory."""
@@ -93,6 +82,8 @@ class DiffusersEngine:
     def generate(self, recipe: Recipe, request: RenderRequest, hooks: Hooks) -> EngineClip:
         """Render one clip. A checkpoint that doesn't fit after all is left aside."""
         pipe = self._pipeline(recipe)
+        if request.images:
+            pipe = for_images(recipe, pipe)
         identity, fingerprint = self.identity(recipe), request_fingerprint(request.spec)
         resume = request.checkpoint
         if resume is not None and not resume.fits(identity, fingerprint):
@@ -118,16 +109,11 @@ class DiffusersEngine:
         return self._residency.acquire(recipe.name, recipe.memory_gb, lambda: self._load(recipe))
 
     def _load(self, recipe: Recipe) -> Any:
-        remedy = self.missing(recipe)
-        if remedy is not None:
-            raise EngineError(FailureCause.MODEL_UNAVAILABLE, remedy)
-        weights, started = recipe.weights, time.monotonic()
-        source = str(weights_folder(weights.folder)) if weights.folder is not None else weights.hub_id
-        where: dict[str, Any] = {"local_files_only": True, "dtype": getattr(torch, recipe.dtype)}
-        if weights.hub_revision is not None:
-            where["revision"] = weights.hub_revision
+        remedy, folder, started = self.missing(recipe), weights_folder(recipe), time.monotonic()
+        if remedy is not None or folder is None:
+            raise EngineError(FailureCause.MODEL_UNAVAILABLE, remedy or "its weights are not here")
         try:
-            pipe = _load_pipeline(recipe, source, where).to(self._device)
+            pipe = load_pipeline(recipe, folder).to(self._device)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise EngineError(FailureCause.OUT_OF_MEMORY, _first_line(error)) from error
         except (OSError, ValueError, AttributeError, ImportError, KeyError) as error:
@@ -224,7 +210,7 @@ class _Rendering:
         spec, accepted = self._request.spec, inspect.signature(type(self._pipe).__call__).parameters
         offered: dict[str, Any] = {
             "prompt": spec.prompt,
-            "negative_prompt": spec.negative_prompt or None,
+            "negative_prompt": spec.negative_prompt or self._recipe.negative_prompt or None,
             "width": spec.width,
             "height": spec.height,
             "num_frames": spec.num_frames,
@@ -255,7 +241,9 @@ class _Rendering:
                     for image in images
                 ]
             }
-        taken = {"image": 0, "last_image": self._request.spec.num_frames - 1}
+        taken = {"image": 0}
+        if Capability.LAST_FRAME in self._recipe.capabilities:
+            taken["last_image"] = self._request.spec.num_frames - 1
         by_frame = {image.frame_index: Image.fromarray(image.pixels) for image in images}
         given = {name: by_frame.pop(at) for name, at in taken.items() if name in accepted and at in by_frame}
         if by_frame or "image" not in given:
@@ -279,21 +267,6 @@ class _Rendering:
             self._hooks.on_phase(AttemptPhase.DECODING)
 
 
-def _load_pipeline(recipe: Recipe, source: str | None, where: dict[str, Any]) -> Any:
-    spelled = recipe.pipeline_class
-    pipeline_class = named_class(spelled) if ":" in spelled else getattr(diffusers, spelled)
-    own = {
-        name: named_class(spelled).from_pretrained(source, subfolder=name, **where)
-        for name, spelled in recipe.component_classes.items()
-    }
-    if not own:
-        return pipeline_class.from_pretrained(source, **where)
-    # diffusers refuses classes that it does not know, so the pipeline is put together around them.
-    known = pipeline_class.from_pretrained(source, **dict.fromkeys(own), **where)
-    settings = {name: value for name, value in known.config.items() if name in known._optional_components}
-    return pipeline_class(**{**settings, **known.components, **own})
-
-
 def choose_device(wanted: Device) -> torch.device:
     """The device asked for, or the best one there is. Raises `BadSettingError` for one that is not there."""
     if wanted is Device.CUDA and not torch.cuda.is_available():
@@ -305,20 +278,6 @@ def choose_device(wanted: Device) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def weights_folder(spelled: str) -> Path:
-    """A folder: absolute, or `package:path` inside an installed package."""
-    package, _, inside = spelled.partition(":")
-    if not inside or os.path.isabs(spelled):
-        return Path(spelled)
-    return Path(str(files(package))) / inside
-
-
-def named_class(spelled: str) -> Any:
-    """The class that `module:Class` names."""
-    module, _, name = spelled.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _as_frames(video: torch.Tensor) -> Frames:

@@ -41,6 +41,7 @@ from gpu_worker.engine import ConditioningImage, Engine, EngineClip, EngineError
 from gpu_worker.images import MAX_IMAGE_BYTES, BadImageError, fit_image
 from gpu_worker.objects import ObjectClient, ObjectError, ObjectMismatchError, ObjectTooLargeError
 from gpu_worker.preview import encode_preview
+from gpu_worker.served import Served
 from gpu_worker.uplink import Uplink
 
 log = get_logger(__name__)
@@ -127,6 +128,7 @@ class WorkerLoop:
         self._draining = False
         self._drain_wished = False
         self._seq = 0
+        self._served = Served(engine, recipes)
         self._servable: tuple[str, ...] = ()
         self._checkpoint_costs_s: dict[str, float] = {}
         self._look_for_weights()
@@ -591,19 +593,7 @@ class WorkerLoop:
             await asyncio.sleep(self._pace.register_again_s if reached else self._pace.heartbeat_s)
 
     def _look_for_weights(self) -> None:
-        room_gb = self._engine.hardware.memory_gb
-        missing = {
-            name: f"{name} needs {recipe.memory_gb} GB"
-            if recipe.memory_gb > room_gb
-            else self._engine.missing(recipe)
-            for name, recipe in self._recipes.items()
-        }
-        servable = tuple(name for name, remedy in missing.items() if remedy is None)
-        if servable != self._servable or not servable:
-            for name, remedy in missing.items():
-                if remedy is not None:
-                    log.warning("model.missing", model=name, remedy=remedy)
-        self._servable = servable
+        self._servable = self._served.look()
 
     def _chore(self, run: AttemptRun, work: Chore) -> None:
         task = asyncio.create_task(work)

@@ -14,13 +14,14 @@ from backend.metrics_socket import offered_metrics
 from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
 from backend.own_thread import in_own_thread, leave
-from backend.recipes import CATALOGUE, DEFAULT_RECIPE
+from backend.recipes import DEFAULT_RECIPE
 from backend.settings import EngineKind, Settings, load_settings
 from backend.version import installed_version
 from gpu_worker.engine import Engine
 from gpu_worker.loop import WorkerLoop
 from gpu_worker.objects import ObjectClient
 from gpu_worker.order_queue import serve_orders
+from gpu_worker.served import chosen_recipes
 from gpu_worker.uplink import Uplink
 
 log = get_logger(__name__)
@@ -60,7 +61,7 @@ def make_engine(settings: Settings) -> Engine:
 
 
 async def _serve(settings: Settings, redis_url: str) -> None:
-    boot_id = secrets.token_hex(8)
+    boot_id, recipes = secrets.token_hex(8), chosen_recipes(settings.models)
     ending = _on_signals()
     signalled = asyncio.create_task(ending.wait())
     # Importing torch and diffusers takes seconds, in which a signal must still be obeyed.
@@ -79,12 +80,14 @@ async def _serve(settings: Settings, redis_url: str) -> None:
             engine=engine,
             uplink=Uplink(redis, settings.worker_id),
             objects=objects,
-            recipes=CATALOGUE,
+            recipes=recipes,
         )
         log.info("worker.started", worker_id=settings.worker_id, boot_id=boot_id, engine=settings.engine)
         orders = asyncio.create_task(serve_orders(redis_url, settings.worker_id, loop.accept))
         running = asyncio.create_task(loop.run())
-        warming = asyncio.create_task(loop.warm_up(DEFAULT_RECIPE))
+        warming = asyncio.create_task(
+            loop.warm_up(DEFAULT_RECIPE if DEFAULT_RECIPE in recipes else next(iter(recipes)))
+        )
         notify_ready()
         await asyncio.wait({orders, running, signalled}, return_when=asyncio.FIRST_COMPLETED)
         for task in (orders, running):

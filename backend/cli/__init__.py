@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from backend.cli import accounts, generate, keys, ledger, simulate, studio, tiers, upkeep, workers
+from backend.cli import accounts, generate, keys, ledger, models, simulate, studio, tiers, upkeep, workers
 from backend.domain.errors import ZoetropeError
 from backend.operator_errors import OperatorError
 from backend.version import installed_version
@@ -42,6 +42,7 @@ keys.register(app)
 ledger.register(app)
 tiers.register(app)
 workers.register(app)
+models.register(app)
 generate.register(app)
 simulate.register(app)
 

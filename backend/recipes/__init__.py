@@ -2,6 +2,7 @@
 
 from types import MappingProxyType
 
+from backend.recipes.ltx import LTX
 from backend.recipes.mini import MINI
 from backend.recipes.recipe import (
     Capability,
@@ -14,8 +15,12 @@ from backend.recipes.recipe import (
     Size,
     Weights,
 )
+from backend.recipes.wan import WAN
 
-CATALOGUE: MappingProxyType[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (MINI,)})
+CATALOGUE: MappingProxyType[str, Recipe] = MappingProxyType(
+    {recipe.name: recipe for recipe in (MINI, *LTX, *WAN)}
+)
+"""Every model this release knows. What creators can choose is what workers serve: `services/offered_models`."""
 DEFAULT_RECIPE = MINI.name
 
 __all__ = [

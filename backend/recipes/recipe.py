@@ -13,6 +13,7 @@ class Capability(StrEnum):
 
     TEXT = "text"
     IMAGE = "image"
+    IMAGE_STRENGTH = "image_strength"
     LAST_FRAME = "last_frame"
     NEGATIVE_PROMPT = "negative_prompt"
 
@@ -50,6 +51,9 @@ class Length:
     num_frames: int
 
 
+_MOST_OFF_S = 0.2
+"""A length may be so far from the seconds it is offered as: codecs take one frame more than a round number."""
+
 Number = TypeVar("Number", int, float)
 
 
@@ -64,11 +68,17 @@ class Range(Generic[Number]):
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Where the weights are: a folder (`package:path` inside a package), or a hub id with its revision."""
+    """Where the weights are: a folder (`package:path` inside a package), or a hub id with its revision.
+
+    A revision that is a commit's hash stays the same files for ever; a branch may move. `saved_as` names pipeline
+    classes that their `model_index.json` may give besides the recipe's own. `download_gb`: size of what is fetched.
+    """
 
     folder: str | None = None
     hub_id: str | None = None
-    hub_revision: str | None = None
+    hub_revision: str = "main"
+    saved_as: tuple[str, ...] = ()
+    download_gb: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +98,16 @@ class Cost:
 class Recipe:
     """One model preset. `revision` changes whenever the same spec would give other pixels or another price.
 
-    `pipeline_class` is one of diffusers' by name, or `module:Class`. `call` holds further arguments of the pipeline.
+    `pipeline_class` is one of diffusers' by name, or `module:Class`; with `image_pipeline_class` another takes the same
+    components when there is an image. `dtype` is all components' but for those in `component_dtypes`. `call` holds
+    further arguments of the pipeline. `negative_prompt` is used where the creator gives none.
+    Sizes are multiples of `pixel_multiple`, lengths `frame_multiple * k + 1`: what the codec and its patches take.
     With `timestep_shift` it gets explicit, shifted timesteps. `released`: when this revision was first offered.
+    `memory_gb`: of the device, with the weights loaded and the largest clip under way. `needs_gpu`: a CPU would take
+    hours, so a worker without a GPU doesn't serve it.
     `draft_steps`: of a draft, which is offered when the wait is long; None where fewer steps give nothing to look at.
-    `memory_switches` are thrown for a job that ran out of memory where no larger worker lives.
+    `memory_switches` are thrown for a job that ran out of memory where no larger worker lives. `max_batch`: so many
+    clips of equal settings fit `memory_gb` together and are quicker in one pass than one by one.
     """
 
     name: str
@@ -103,11 +119,16 @@ class Recipe:
     licence: str
     weights: Weights
     pipeline_class: str
+    image_pipeline_class: str | None = None
     component_classes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     dtype: str = "bfloat16"
+    component_dtypes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     memory_gb: float
+    needs_gpu: bool = False
     sizes: tuple[Size, ...]
+    pixel_multiple: int
     lengths: tuple[Length, ...]
+    frame_multiple: int
     fps: int
     steps: Range[int]
     guidance: Range[float]
@@ -119,9 +140,30 @@ class Recipe:
     preview: Preview = Preview.LATENTS
     checkpoint_every_s: float = 20.0
     memory_switches: tuple[MemorySwitch, ...] = ()
+    max_batch: int = 1
     max_prompt_chars: int = 2000
+    negative_prompt: str = ""
     knows: str = ""
     examples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses a recipe that its own pipeline would round to something else. Raises `ValueError`."""
+        for size in self.sizes:
+            if size.width % self.pixel_multiple or size.height % self.pixel_multiple:
+                raise ValueError(f"{self.name}: {size} is no multiple of {self.pixel_multiple}")
+        for length in self.lengths:
+            if length.num_frames % self.frame_multiple != 1:
+                raise ValueError(
+                    f"{self.name}: {length.num_frames} frames are not {self.frame_multiple}k + 1"
+                )
+            if abs(length.num_frames / self.fps - float(length.seconds)) > _MOST_OFF_S:
+                shown_s = length.num_frames / self.fps
+                raise ValueError(
+                    f"{self.name}: {length.num_frames} frames are {shown_s:.2f} s, not {length.seconds} s"
+                )
+        for span in (self.steps, self.guidance):
+            if not span.low <= span.default <= span.high:
+                raise ValueError(f"{self.name}: {span.default:g} is not from {span.low:g} to {span.high:g}")
 
     def size(self, text: str) -> Size | None:
         """The offered size spelled `WIDTHxHEIGHT`, or None."""

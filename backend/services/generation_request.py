@@ -128,6 +128,9 @@ def resolve(
         raise InvalidField(f"A seed is a whole number from 0 to {MAX_SEED}.", param="seed")
     if request.conditioning and Capability.IMAGE not in recipe.capabilities:
         raise InvalidField(f"{recipe.title} takes no image.", param="input_reference")
+    whole = all(image.strength == 1.0 for image in request.conditioning)
+    if not whole and Capability.IMAGE_STRENGTH not in recipe.capabilities:
+        raise InvalidField(f"{recipe.title} takes an image whole: strength is 1.", param="strength")
     cost = pricing.CostModel(
         base_gpu_s=recipe.cost.base_gpu_s,
         gpu_s_per_mpxf_step=recipe.cost.gpu_s_per_mpxf_step,

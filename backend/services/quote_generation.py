@@ -9,6 +9,7 @@ from backend.db.repositories.tiers import load_tiers
 from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
 from backend.services.get_credits import get_credits
 from backend.services.offer_draft import DraftOffer, offer_draft
+from backend.services.offered_models import of_an_offered_model
 from backend.services.queue_places import ask_wait
 from backend.studio import Studio
 
@@ -36,6 +37,7 @@ async def quote_generation(studio: Studio, principal: Principal, request: Genera
     async with studio.db.reading() as session:
         tiers = await load_tiers(session)
         available, _held = await ledger.balance(session, principal.account_id)
+    request = await of_an_offered_model(studio, request)
     resolved = resolve(request, tiers[principal.tier])
     shortfall, works_in = "", None
     if resolved.quoted > available:

@@ -31,6 +31,7 @@ from backend.services.get_generation import get_generation
 from backend.services.job_view import JobView
 from backend.services.list_generations import MAX_PAGE, Order, StateFilter, list_generations
 from backend.services.offer_draft import offer_draft
+from backend.services.offered_models import of_an_offered_model
 from backend.services.queue_places import ask_wait
 from backend.services.renew_credits import renew_credits
 from backend.studio import Studio
@@ -64,6 +65,7 @@ async def submit_generation(
     async with studio.db.reading() as session:
         tiers = await load_tiers(session)
     tier = tiers[principal.tier]
+    request = await of_an_offered_model(studio, request)
     resolved = resolve(request, tier)
     await _in_time(studio, principal, tier)
     if request.draft_if_busy:

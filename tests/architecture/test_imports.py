@@ -34,6 +34,7 @@ OPEN_TO_WORKERS = (
     "backend.recipes",
     "backend.settings",
     "backend.version",
+    "backend.weights",
     "moderation.torch_shim",
 )
 
@@ -43,6 +44,7 @@ OWNERS = {
     "botocore": ("backend.storage.s3",),
     "arq": ("jobs", "gpu_worker", "backend.contracts.arq_queue"),
     "diffusers": ("gpu_worker",),
+    "huggingface_hub": ("backend.weights",),
     "torch": ("gpu_worker", "moderation.clip_classifier", "moderation.torch_shim", "moderation.mini_clip"),
     "transformers": ("gpu_worker",),
     "open_clip": ("gpu_worker", "moderation"),

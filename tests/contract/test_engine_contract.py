@@ -206,7 +206,7 @@ def test_latents_that_are_not_numbers_end_the_run(engine: Engine, recipe: Recipe
 def test_missing_weights_say_what_to_run(engine: Engine, recipe: Recipe, tmp_path: Path) -> None:
     absent = dataclasses.replace(recipe, name="absent", weights=Weights(folder=str(tmp_path)))
     unpulled = dataclasses.replace(recipe, name="unpulled", weights=Weights(hub_id="nobody/nothing"))
-    for each, remedy in ((absent, "zoetrope train-mini"), (unpulled, "zoetrope models pull unpulled")):
+    for each, remedy in ((absent, "docs/models.md"), (unpulled, "zoetrope models pull unpulled")):
         assert remedy in (engine.missing(each) or "")
         with pytest.raises(EngineError) as failed:
             engine.load(each)
