@@ -92,6 +92,13 @@ denoise_step = Histogram(
     buckets=_STEP_BUCKETS_S,
     registry=REGISTRY,
 )
+pass_clips = Histogram(
+    "zoetrope_pass_clips",
+    "Clips in one pass of the model",
+    ("model",),
+    buckets=(1, 2, 3, 4, 6, 8, 12, 16),
+    registry=REGISTRY,
+)
 gpu_time = Counter(
     "zoetrope_gpu_seconds_total",
     "Worker time by use: useful (a clip), model_switch, returned (to go on later), cancelled, lost",

@@ -20,7 +20,6 @@ _ENDED: MappingProxyType[Cause, str] = MappingProxyType(
         Cause.NOT_A_NUMBER: "the model gave no picture",
         Cause.MODEL_UNAVAILABLE: "its worker could not load the model",
         Cause.STORAGE_ERROR: "its files could not be kept",
-        Cause.BATCH_NEIGHBOUR: "a clip beside it failed",
         Cause.BAD_ORDER: "the model can't render these settings",
         Cause.BAD_INPUT: "the image could not be read",
         Cause.CANCELLED: "cancelled {at}",

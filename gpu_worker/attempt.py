@@ -11,7 +11,7 @@ from backend import metrics
 from backend.contracts import AttemptPhase, AttemptStatus, CheckpointRef, Order, Report, SignedObject
 from backend.domain.checkpoints import interval_s
 from gpu_worker.checkpoint import Checkpoint
-from gpu_worker.engine import Frames, StepBoundary
+from gpu_worker.engine import Frames, Interruption, StepBoundary
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Interrupt(IntEnum):
     STOP = 3
 
 
-class AttemptInterruptedError(Exception):
+class AttemptInterruptedError(Interruption):
     """The attempt was asked to end early, and did; with the state to go on from, where one was taken."""
 
     def __init__(self, interrupt: Interrupt, checkpoint: Checkpoint | None = None) -> None:
@@ -50,7 +50,8 @@ class Sinks:
 class AttemptRun:
     """State of one attempt, and the `Hooks` of its engine run.
 
-    Single attributes are written by one thread and read by the other; nothing spans two of them.
+    Single attributes are written by one thread and read by the other; nothing spans two of them. `sharing`: how many
+    attempts are in its pass of the engine.
     `checkpoint_cost_s`: how long the engine stood still for the last checkpoint, at first as it did for another
     run of this recipe; `checkpoint_s` sums them up.
     """
@@ -64,6 +65,7 @@ class AttemptRun:
         self.steps = order.spec.num_inference_steps
         self.step_s: float | None = None
         self.resumed_from_step = 0
+        self.sharing = 1
         self.identity = ""
         self.durable: CheckpointRef | None = None
         self.preview_version = 0
@@ -98,6 +100,11 @@ class AttemptRun:
             checkpoint=self.durable,
             resumed_from_step=self.resumed_from_step,
         )
+
+    def begin_again(self) -> None:
+        """Its pass broke: it waits for one of its own, from the first step."""
+        self.phase, self.step, self.step_s, self.sharing = AttemptPhase.RECEIVED, 0, None, 1
+        self._sinks.changed()
 
     def ask(self, interrupt: Interrupt) -> None:
         """Ask it to end early. Asked on the event loop, obeyed at the next boundary."""
@@ -187,7 +194,7 @@ class AttemptRun:
         return interval_s(
             wanted_s=self.order.checkpoint_every_s,
             step_s=self.step_s or 0.0,
-            cost_s=self.checkpoint_cost_s,
+            cost_s=self.checkpoint_cost_s * self.sharing,
         )
 
     def _show_preview_if_due(self, boundary: StepBoundary) -> None:
@@ -201,4 +208,5 @@ class AttemptRun:
         ended = time.monotonic()
         # The first ones come quickly, so that there is something to see; a long run then spends 1 % on them.
         share = EARLY_PREVIEW_SHARE if self._previews <= EARLY_PREVIEWS else PREVIEW_SHARE
-        self._preview_due_at = ended + max(self.order.preview_every_s, (ended - started) / share)
+        cost_s = (ended - started) * self.sharing
+        self._preview_due_at = ended + max(self.order.preview_every_s, cost_s / share)

@@ -26,21 +26,32 @@ class BadCheckpointError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """State after `step` finished steps. `identity` names engine and recipe, `request` its spec."""
+    """State after `step` finished steps. `identity` names engine and recipe, `request` its spec.
+
+    `batch_of`: of how many clips in one pass this was one. The sums of a batch are rounded otherwise than those of a
+    clip alone, so that one that goes on alone from here differs in bits from both.
+    """
 
     step: int
     identity: str
     request: str
+    batch_of: int = 1
     tensors: Mapping[str, npt.NDArray[np.generic]]
     state: dict[str, Json] = field(default_factory=dict)
 
     def fits(self, identity: str, request: str) -> bool:
-        """Whether a run of that engine and request may go on from here bit for bit."""
+        """Whether a run of that engine and request may go on from here; bit for bit, where it was alone."""
         return self.identity == identity and self.request == request
 
     def to_bytes(self) -> bytes:
         """One safetensors file with a JSON header."""
-        header = {"format": FORMAT, "step": self.step, "identity": self.identity, "request": self.request}
+        header = {
+            "format": FORMAT,
+            "step": self.step,
+            "identity": self.identity,
+            "request": self.request,
+            "batch_of": self.batch_of,
+        }
         metadata = {"header": json.dumps(header), "state": json.dumps(self.state)}
         return save_tensors({name: np.ascontiguousarray(t) for name, t in self.tensors.items()}, metadata)
 
@@ -57,6 +68,7 @@ class Checkpoint:
                 step=int(header["step"]),
                 identity=str(header["identity"]),
                 request=str(header["request"]),
+                batch_of=int(header["batch_of"]),
                 tensors=load_tensors(data),
                 state=json.loads(metadata["state"]),
             )

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +25,17 @@ from backend.recipes import Capability, Recipe
 from backend.settings import Device
 from backend.weights import missing_weights, weights_folder
 from gpu_worker.checkpoint import Checkpoint, request_fingerprint
-from gpu_worker.engine import EngineClip, EngineError, Frames, Hooks, RenderRequest
+from gpu_worker.engine import (
+    EngineClip,
+    EngineError,
+    Frames,
+    Hooks,
+    Interruption,
+    Member,
+    Rendered,
+    RenderRequest,
+    only_clip,
+)
 from gpu_worker.latent_preview import guess_clip
 from gpu_worker.memory_switches import memory_saved
 from gpu_worker.pipelines import for_images, load_pipeline
@@ -43,7 +54,7 @@ _GB = 1e9
 
 
 class DiffusersEngine:
-    """Pipelines kept in memory, one run at a time."""
+    """Pipelines kept in memory, one pass at a time."""
 
     def __init__(self, device: Device = Device.AUTO) -> None:
         for library in (diffusers, transformers):
@@ -81,21 +92,25 @@ class DiffusersEngine:
 
     def generate(self, recipe: Recipe, request: RenderRequest, hooks: Hooks) -> EngineClip:
         """Render one clip. A checkpoint that doesn't fit after all is left aside."""
+        return only_clip(self.generate_batch(recipe, [Member(request=request, hooks=hooks)]))
+
+    def generate_batch(self, recipe: Recipe, members: Sequence[Member]) -> Sequence[Rendered]:
+        """Render clips in one call of the pipeline, each from its own generator."""
         pipe = self._pipeline(recipe)
-        if request.images:
+        if members[0].request.images:
             pipe = for_images(recipe, pipe)
-        identity, fingerprint = self.identity(recipe), request_fingerprint(request.spec)
-        resume = request.checkpoint
-        if resume is not None and not resume.fits(identity, fingerprint):
+        identity, first = self.identity(recipe), members[0].request
+        resume = first.checkpoint
+        if resume is not None and not resume.fits(identity, request_fingerprint(first.spec)):
             log.info("checkpoint.does_not_fit", recipe=recipe.name)
             resume = None
         try:
-            with memory_saved(pipe, recipe.memory_switches if request.saves_memory else ()):
+            with memory_saved(pipe, recipe.memory_switches if first.saves_memory else ()):
                 try:
-                    return _Rendering(pipe, recipe, request, hooks, identity, fingerprint, resume).run()
+                    return _Rendering(pipe, recipe, members, identity, resume).run()
                 except ScheduleMismatchError as error:
                     log.warning("checkpoint.does_not_fit", recipe=recipe.name, reason=str(error))
-                return _Rendering(pipe, recipe, request, hooks, identity, fingerprint, None).run()
+                return _Rendering(pipe, recipe, members, identity, None).run()
         except (torch.OutOfMemoryError, MemoryError) as error:
             self._residency.drop(recipe.name)
             raise EngineError(FailureCause.OUT_OF_MEMORY, _first_line(error)) from error
@@ -135,99 +150,163 @@ class DiffusersEngine:
             torch.cuda.empty_cache()
 
 
-class _Rendering:
-    """One call of a pipeline, and the step boundary that its hooks see."""
+class _NobodyLeft(Exception):
+    """All members were taken out: the rest of the call would be for nothing."""
 
-    def __init__(
-        self,
-        pipe: Any,
-        recipe: Recipe,
-        request: RenderRequest,
-        hooks: Hooks,
-        identity: str,
-        fingerprint: str,
-        resume: Checkpoint | None,
-    ) -> None:
-        self._pipe = pipe
-        self._recipe = recipe
-        self._request = request
-        self._hooks = hooks
-        self._identity = identity
-        self._fingerprint = fingerprint
-        self.resumed_from_step = 0 if resume is None else resume.step
-        # On the CPU whatever the device, so that a seed gives the same noise everywhere.
-        self._generator = torch.Generator("cpu").manual_seed(request.spec.seed)
-        self._prepared_at = self._denoised_at = time.monotonic()
-        self._run = ResumableRun(pipe, self._generator, resume, self._on_boundary, self._on_prepared)
+
+class _Clip:
+    """One member of a pass: the step boundary that its hooks see, and what took it out, if anything did."""
+
+    def __init__(self, rendering: "_Rendering", member: Member, index: int) -> None:
+        self.hooks = member.hooks
+        self.taken_out: Interruption | EngineError | None = None
+        self._rendering = rendering
+        self._request = member.request
+        self._index = index
 
     @property
     def step(self) -> int:
-        return self._run.step
+        return self._rendering.state.step
 
     @property
     def steps(self) -> int:
-        return self._run.steps
+        return self._rendering.state.steps
+
+    @property
+    def resumed_from_step(self) -> int:
+        return self._rendering.resumed_from_step
 
     def checkpoint(self) -> Checkpoint | None:
+        rendering = self._rendering
         try:
-            arrays, state = self._run.snapshot()
+            arrays, state = rendering.state.snapshot(self._index)
         except UnknownStateError as error:
-            log.warning("checkpoint.impossible", recipe=self._recipe.name, reason=str(error))
+            log.warning("checkpoint.impossible", recipe=rendering.recipe.name, reason=str(error))
             return None
         return Checkpoint(
-            step=self.step, identity=self._identity, request=self._fingerprint, tensors=arrays, state=state
+            step=self.step,
+            identity=rendering.identity,
+            request=request_fingerprint(self._request.spec),
+            batch_of=len(rendering.clips),
+            tensors=arrays,
+            state=state,
         )
 
     def preview(self) -> Frames:
-        spec = self._request.spec
+        spec, rendering = self._request.spec, self._rendering
         return guess_clip(
-            self._pipe, self._run, self._recipe.preview, spec.width, spec.height, spec.num_frames
+            rendering.pipe,
+            rendering.state,
+            self._index,
+            rendering.recipe.preview,
+            spec.width,
+            spec.height,
+            spec.num_frames,
         )
 
-    def run(self) -> EngineClip:
+    def end_step(self, *, is_finite: bool) -> None:
+        """Tell its hooks of a step, or take it out where its latents are no numbers."""
+        if self.taken_out is None and not is_finite:
+            message = f"latents are not finite at step {self.step}"
+            self.taken_out = EngineError(FailureCause.NOT_A_NUMBER, message)
+        self.hear(lambda hooks: hooks.on_step(self))
+
+    def hear(self, tell: Callable[[Hooks], None]) -> None:
+        """Tell its hooks, if it is still in; they may take it out."""
+        if self.taken_out is not None:
+            return
+        try:
+            tell(self.hooks)
+        except Interruption as asked:
+            self.taken_out = asked
+
+
+class _Rendering:
+    """One call of a pipeline, for one clip or for several that are alike."""
+
+    def __init__(
+        self, pipe: Any, recipe: Recipe, members: Sequence[Member], identity: str, resume: Checkpoint | None
+    ) -> None:
+        self.pipe = pipe
+        self.recipe = recipe
+        self.identity = identity
+        self.resumed_from_step = 0 if resume is None else resume.step
+        self.clips = [_Clip(self, member, index) for index, member in enumerate(members)]
+        self._specs = [member.request.spec for member in members]
+        self._images = members[0].request.images
+        self._resume = resume
+        # On the CPU whatever the device, so that a seed gives the same noise everywhere.
+        self._generators = [torch.Generator("cpu").manual_seed(spec.seed) for spec in self._specs]
+        self._prepared_at = self._denoised_at = time.monotonic()
+        self.state = ResumableRun(pipe, self._generators, resume, self._on_boundary, self._on_prepared)
+
+    def run(self) -> Sequence[Rendered]:
         started = time.monotonic()
-        self._hooks.on_phase(AttemptPhase.ENCODING_TEXT)
+        self._tell(lambda hooks: hooks.on_phase(AttemptPhase.ENCODING_TEXT))
         arguments = self._arguments()
-        with torch.no_grad(), self._run.installed() as wrappers:
-            (video,) = self._pipe(**arguments, **wrappers, return_dict=False)[:1]
-            frames = _as_frames(video)
-        return EngineClip(
-            frames=frames,
-            steps=self.steps,
-            resumed_from_step=self.resumed_from_step,
-            exact_resume=self._exact(),
-            text_s=self._prepared_at - started,
-            denoise_s=self._denoised_at - self._prepared_at,
-            decode_s=time.monotonic() - self._denoised_at,
-        )
+        try:
+            with torch.no_grad(), self.state.installed() as wrappers:
+                (videos,) = self.pipe(**arguments, **wrappers, return_dict=False)[:1]
+                frames = [self._frames(clip, video) for clip, video in zip(self.clips, videos, strict=True)]
+        except _NobodyLeft:
+            frames = [None] * len(self.clips)
+        ended, share = time.monotonic(), 1 / len(self.clips)
+        rendered: list[Rendered] = []
+        for clip, picture in zip(self.clips, frames, strict=True):
+            if picture is None:
+                assert clip.taken_out is not None
+                rendered.append(clip.taken_out)
+                continue
+            rendered.append(
+                EngineClip(
+                    frames=picture,
+                    steps=self.state.steps,
+                    resumed_from_step=self.resumed_from_step,
+                    exact_resume=self._exact(),
+                    text_s=(self._prepared_at - started) * share,
+                    denoise_s=(self._denoised_at - self._prepared_at) * share,
+                    decode_s=(ended - self._denoised_at) * share,
+                )
+            )
+        return rendered
+
+    def _frames(self, clip: _Clip, video: torch.Tensor) -> Frames | None:
+        if clip.taken_out is None and not bool(torch.isfinite(video).all()):
+            clip.taken_out = EngineError(FailureCause.NOT_A_NUMBER, "the decoded clip is not finite")
+        return None if clip.taken_out is not None else _as_frames(video)
 
     def _exact(self) -> bool:
+        if self._resume is None:
+            return True
         # LTX's condition pipeline keeps its initial latents in a local variable when it noises them again.
-        noised = self._recipe.call.get("image_cond_noise_scale", 0.0)
-        return not (self.resumed_from_step and self._request.images and noised)
+        noised = self._images and self.recipe.call.get("image_cond_noise_scale", 0.0)
+        return self._resume.batch_of == 1 and not noised
 
     def _arguments(self) -> dict[str, Any]:
-        spec, accepted = self._request.spec, inspect.signature(type(self._pipe).__call__).parameters
+        spec, accepted = self._specs[0], inspect.signature(type(self.pipe).__call__).parameters
+        prompts = [each.prompt for each in self._specs]
+        negative = [each.negative_prompt or self.recipe.negative_prompt for each in self._specs]
+        alone = len(self._specs) == 1
         offered: dict[str, Any] = {
-            "prompt": spec.prompt,
-            "negative_prompt": spec.negative_prompt or self._recipe.negative_prompt or None,
+            "prompt": prompts[0] if alone else prompts,
+            "negative_prompt": None if not any(negative) else negative[0] if alone else negative,
             "width": spec.width,
             "height": spec.height,
             "num_frames": spec.num_frames,
             "num_inference_steps": spec.num_inference_steps,
             "guidance_scale": spec.guidance_scale,
-            "generator": self._generator,
+            "generator": self._generators[0] if alone else self._generators,
             "output_type": "pt",
         }
-        if self._recipe.timestep_shift is not None:
-            offered["timesteps"] = shifted_timesteps(spec.num_inference_steps, self._recipe.timestep_shift)
+        if self.recipe.timestep_shift is not None:
+            offered["timesteps"] = shifted_timesteps(spec.num_inference_steps, self.recipe.timestep_shift)
         arguments = {name: value for name, value in offered.items() if name in accepted}
         arguments.update(self._conditioning(accepted))
-        arguments.update(self._recipe.call)
+        arguments.update(self.recipe.call)
         return arguments
 
     def _conditioning(self, accepted: Any) -> dict[str, Any]:
-        images = self._request.images
+        images = self._images
         if not images:
             return {}
         if "conditions" in accepted:
@@ -242,29 +321,35 @@ class _Rendering:
                 ]
             }
         taken = {"image": 0}
-        if Capability.LAST_FRAME in self._recipe.capabilities:
-            taken["last_image"] = self._request.spec.num_frames - 1
+        if Capability.LAST_FRAME in self.recipe.capabilities:
+            taken["last_image"] = self._specs[0].num_frames - 1
         by_frame = {image.frame_index: Image.fromarray(image.pixels) for image in images}
         given = {name: by_frame.pop(at) for name, at in taken.items() if name in accepted and at in by_frame}
         if by_frame or "image" not in given:
             frames = sorted(image.frame_index for image in images)
-            message = f"{self._recipe.name} can't hold images at frames {frames}"
+            message = f"{self.recipe.name} can't hold images at frames {frames}"
             raise EngineError(FailureCause.BAD_ORDER, message)
         return given
 
+    def _tell(self, tell: Callable[[Hooks], None]) -> None:
+        for clip in self.clips:
+            clip.hear(tell)
+
     def _on_prepared(self) -> None:
         self._prepared_at = self._denoised_at = time.monotonic()
-        self._hooks.on_phase(AttemptPhase.DENOISING)
+        self._tell(lambda hooks: hooks.on_phase(AttemptPhase.DENOISING))
 
     def _on_boundary(self) -> None:
-        assert self._run.latents is not None
+        assert self.state.latents is not None
         # This also waits for the device, so that a step is counted when it is done and not when it is queued.
-        if not bool(torch.isfinite(self._run.latents).all()):
-            raise EngineError(FailureCause.NOT_A_NUMBER, f"latents are not finite at step {self.step}")
+        finite = torch.isfinite(self.state.latents).flatten(1).all(1).tolist()
         self._denoised_at = time.monotonic()
-        self._hooks.on_step(self)
-        if self.step == self.steps:
-            self._hooks.on_phase(AttemptPhase.DECODING)
+        for clip, is_finite in zip(self.clips, finite, strict=True):
+            clip.end_step(is_finite=is_finite)
+        if all(clip.taken_out is not None for clip in self.clips):
+            raise _NobodyLeft
+        if self.state.step == self.state.steps:
+            self._tell(lambda hooks: hooks.on_phase(AttemptPhase.DECODING))
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -281,11 +366,8 @@ def choose_device(wanted: Device) -> torch.device:
 
 
 def _as_frames(video: torch.Tensor) -> Frames:
-    """[1, F, 3, H, W] in 0..1 to bytes [F, H, W, 3]."""
-    clip = video[0]
-    if not bool(torch.isfinite(clip).all()):
-        raise EngineError(FailureCause.NOT_A_NUMBER, "the decoded clip is not finite")
-    frames = (clip.float() * 255).round().clamp(0, 255).to(torch.uint8)
+    """[F, 3, H, W] in 0..1 to bytes [F, H, W, 3]."""
+    frames = (video.float() * 255).round().clamp(0, 255).to(torch.uint8)
     array: Frames = frames.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
 

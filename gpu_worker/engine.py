@@ -1,8 +1,9 @@
-"""What the worker's loop asks of an engine: load a recipe, render one request, stop at any step boundary.
+"""What the worker's loop asks of an engine: load a recipe, render requests, stop at any step boundary.
 
-An engine holds no policy. At each step boundary it calls the hooks, and whatever they raise ends the run.
+An engine holds no policy. At each step boundary it calls the hooks, and what they raise takes their clip out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -23,6 +24,10 @@ class EngineError(Exception):
     def __init__(self, cause: FailureCause, message: str) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class Interruption(Exception):
+    """Raised by a hook: its clip is not wanted any further. Others in the same pass go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,10 @@ class RenderRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineClip:
-    """A finished clip and how it came about. `exact_resume` is False where a resume may differ in bits."""
+    """A finished clip and how it came about. `exact_resume` is False where a resume may differ in bits.
+
+    Times are this clip's share of what the pass took.
+    """
 
     frames: Frames
     steps: int
@@ -95,12 +103,32 @@ class Hooks(Protocol):
         ...
 
     def on_step(self, boundary: StepBoundary) -> None:
-        """A step is finished. What is raised here ends the run and leaves the engine fit for the next."""
+        """A step is finished. An `Interruption` raised here takes this clip out; anything else ends the pass."""
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One clip of a pass, and who hears of it."""
+
+    request: RenderRequest
+    hooks: Hooks
+
+
+Rendered: TypeAlias = EngineClip | Interruption | EngineError
+"""What became of one member of a pass."""
+
+
+def only_clip(rendered: Sequence[Rendered]) -> EngineClip:
+    """The clip of a pass of one. Raises what took it out."""
+    (became,) = rendered
+    if isinstance(became, Exception):
+        raise became
+    return became
+
+
 class Engine(Protocol):
-    """Renders clips, one at a time, on one thread."""
+    """Renders clips, one pass at a time, on one thread."""
 
     @property
     def hardware(self) -> Hardware:
@@ -125,4 +153,13 @@ class Engine(Protocol):
 
     def generate(self, recipe: Recipe, request: RenderRequest, hooks: Hooks) -> EngineClip:
         """Render one clip of a loaded recipe. Raises `EngineError`, or what the hooks raised."""
+        ...
+
+    def generate_batch(self, recipe: Recipe, members: Sequence[Member]) -> Sequence[Rendered]:
+        """Render clips in one pass: what became of each, in order.
+
+        Several are alike in size, frames, steps and guidance, and have neither images nor checkpoints. A member that
+        an `Interruption` or its own latents (no numbers) take out is answered with that; the others go on. What ends
+        the pass for all is raised: `EngineError`, or what a hook raised.
+        """
         ...

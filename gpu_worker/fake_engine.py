@@ -9,6 +9,7 @@ import platform
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,7 +21,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from backend.contracts import AttemptPhase, FailureCause, Hardware, RenderSpec
 from backend.recipes import Recipe
 from gpu_worker.checkpoint import Checkpoint, request_fingerprint
-from gpu_worker.engine import EngineClip, EngineError, Frames, Hooks, RenderRequest
+from gpu_worker.engine import (
+    EngineClip,
+    EngineError,
+    Frames,
+    Hooks,
+    Interruption,
+    Member,
+    Rendered,
+    RenderRequest,
+    only_clip,
+)
 
 _GRID = 8
 
@@ -37,7 +48,11 @@ class Fault(StrEnum):
 
 
 class FakeSettings(BaseSettings):
-    """How the fake behaves; environment variables `ZOETROPE_FAKE_*`, for tests alone."""
+    """How the fake behaves; environment variables `ZOETROPE_FAKE_*`, for tests alone.
+
+    A pass takes `step_s` a step, however many clips are in it. `fault_prompt`: only clips whose prompt holds this go
+    wrong.
+    """
 
     model_config = SettingsConfigDict(env_prefix="ZOETROPE_FAKE_", frozen=True, extra="ignore")
 
@@ -47,6 +62,7 @@ class FakeSettings(BaseSettings):
     decode_s: float = Field(default=0.0, ge=0)
     fault: Fault = Fault.NONE
     fault_step: int = 3
+    fault_prompt: str = ""
     hardware_class: str = "fake"
     memory_gb: float = 16.0
 
@@ -89,46 +105,32 @@ class FakeEngine:
 
     def generate(self, recipe: Recipe, request: RenderRequest, hooks: Hooks) -> EngineClip:
         """Draw the clip that follows from the spec."""
-        spec, steps = request.spec, request.spec.num_inference_steps
-        identity, fingerprint = self.identity(recipe), request_fingerprint(spec)
-        hooks.on_phase(AttemptPhase.ENCODING_TEXT)
-        latents, first_step = _initial_latents(spec), 0
-        resume = request.checkpoint
-        if resume is not None and resume.fits(identity, fingerprint):
-            latents, first_step = np.array(resume.tensors["latents"], dtype=np.float64), resume.step
-        hooks.on_phase(AttemptPhase.DENOISING)
+        return only_clip(self.generate_batch(recipe, [Member(request=request, hooks=hooks)]))
+
+    def generate_batch(self, recipe: Recipe, members: Sequence[Member]) -> Sequence[Rendered]:
+        """Draw all of them in the time of one. Each comes out as it would alone."""
+        drawings = [_Drawing(member, self.identity(recipe)) for member in members]
+        for drawing in drawings:
+            drawing.hooks.on_phase(AttemptPhase.ENCODING_TEXT)
+        for drawing in drawings:
+            drawing.hooks.on_phase(AttemptPhase.DENOISING)
         started = time.monotonic()
-        for step in range(first_step + 1, steps + 1):
+        for step in range(min(d.first_step for d in drawings) + 1, drawings[0].steps + 1):
+            if not (present := [d for d in drawings if d.taken_out is None]):
+                break
             time.sleep(self._settings.step_s)
-            if step == self._settings.fault_step:
-                latents = self._go_wrong(latents)
-            latents = np.sin(latents * 1.7 + step)
-            if not np.isfinite(latents).all():
-                raise EngineError(FailureCause.NOT_A_NUMBER, f"latents are not finite at step {step}")
-            hooks.on_step(
-                _FakeBoundary(
-                    step=step,
-                    steps=steps,
-                    resumed_from_step=first_step,
-                    spec=spec,
-                    latents=latents,
-                    identity=identity,
-                    request=fingerprint,
-                )
-            )
+            for drawing in present:
+                if step == self._settings.fault_step and self._settings.fault_prompt in drawing.spec.prompt:
+                    drawing.latents = self._go_wrong(drawing.latents)
+                drawing.take_step(step)
         denoised = time.monotonic()
-        hooks.on_phase(AttemptPhase.DECODING)
-        time.sleep(self._settings.decode_s)
-        frames = _draw(spec, latents)
-        for image in request.images:
-            frames[image.frame_index, : spec.height // 8, : spec.width // 8] = image.pixels.mean(axis=(0, 1))
-        return EngineClip(
-            frames=frames,
-            steps=steps,
-            resumed_from_step=first_step,
-            denoise_s=denoised - started,
-            decode_s=time.monotonic() - denoised,
-        )
+        present = [d for d in drawings if d.taken_out is None]
+        for drawing in present:
+            drawing.hooks.on_phase(AttemptPhase.DECODING)
+        if present:
+            time.sleep(self._settings.decode_s)
+        denoise_s, decode_s = denoised - started, time.monotonic() - denoised
+        return [d.taken_out or d.clip(denoise_s / len(drawings), decode_s / len(drawings)) for d in drawings]
 
     def _go_wrong(self, latents: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         match self._settings.fault:
@@ -145,6 +147,56 @@ class FakeEngine:
             case Fault.NONE:
                 pass
         return latents
+
+
+class _Drawing:
+    """One clip of a pass: its latents, and what took it out, if anything did."""
+
+    def __init__(self, member: Member, identity: str) -> None:
+        self.spec = member.request.spec
+        self.steps = self.spec.num_inference_steps
+        self.hooks = member.hooks
+        self.taken_out: Interruption | EngineError | None = None
+        self._images = member.request.images
+        self._identity = identity
+        self._fingerprint = request_fingerprint(self.spec)
+        self.latents, self.first_step = _initial_latents(self.spec), 0
+        resume = member.request.checkpoint
+        if resume is not None and resume.fits(identity, self._fingerprint):
+            self.latents = np.array(resume.tensors["latents"], dtype=np.float64)
+            self.first_step = resume.step
+
+    def take_step(self, step: int) -> None:
+        self.latents = np.sin(self.latents * 1.7 + step)
+        if not np.isfinite(self.latents).all():
+            self.taken_out = EngineError(FailureCause.NOT_A_NUMBER, f"latents are not finite at step {step}")
+            return
+        boundary = _FakeBoundary(
+            step=step,
+            steps=self.steps,
+            resumed_from_step=self.first_step,
+            spec=self.spec,
+            latents=self.latents,
+            identity=self._identity,
+            request=self._fingerprint,
+        )
+        try:
+            self.hooks.on_step(boundary)
+        except Interruption as asked:
+            self.taken_out = asked
+
+    def clip(self, denoise_s: float, decode_s: float) -> EngineClip:
+        frames = _draw(self.spec, self.latents)
+        for image in self._images:
+            corner = frames[image.frame_index, : self.spec.height // 8, : self.spec.width // 8]
+            corner[:] = image.pixels.mean(axis=(0, 1))
+        return EngineClip(
+            frames=frames,
+            steps=self.steps,
+            resumed_from_step=self.first_step,
+            denoise_s=denoise_s,
+            decode_s=decode_s,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

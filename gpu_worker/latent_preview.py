@@ -13,11 +13,12 @@ MOST_LATENT_FRAMES = 8
 
 
 def guess_clip(
-    pipe: Any, run: ResumableRun, mode: Preview, width: int, height: int, num_frames: int
+    pipe: Any, run: ResumableRun, member: int, mode: Preview, width: int, height: int, num_frames: int
 ) -> Frames:
-    """Frames of some size: decoded by the VAE where the recipe calls that quick, else tinted latents."""
+    """Frames of some size of one of the run's clips: decoded where the recipe calls that quick, else tinted latents."""
     with torch.no_grad():
-        latents = _unpacked(pipe, _clean_estimate(run), width, height, num_frames)
+        estimate = _clean_estimate(run)[member : member + 1]
+        latents = _unpacked(pipe, estimate, width, height, num_frames)
         if mode is Preview.DECODE and hasattr(pipe, "_denormalize_latents"):
             return _decoded(pipe, latents)
         return _tinted(latents)
@@ -46,11 +47,11 @@ def _unpacked(pipe: Any, latents: torch.Tensor, width: int, height: int, num_fra
         unpacked: torch.Tensor = pipe._unpack_latents(
             latents[:, -tokens:], times, rows, columns, patch, patch_t
         )
-        return unpacked[:1]
+        return unpacked
     channels = getattr(pipe.transformer.config, "out_channels", None)
     if latents.shape[1] != channels and latents.shape[2] == channels:
         latents = latents.transpose(1, 2)
-    return latents[:1]
+    return latents
 
 
 def _decoded(pipe: Any, latents: torch.Tensor) -> Frames:

@@ -5,7 +5,7 @@ Not by `latents=` and the remaining timesteps: schedulers shift those again, and
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,8 @@ class ScheduleMismatchError(Exception):
 
 
 class ResumableRun:
-    """One run of a pipeline: counts its steps, and can say what to keep to go on later.
+    """One run of a pipeline, of as many clips as it has generators: counts its steps, and can say what to keep of a
+    clip to go on with it later. Only a run of one resumes.
 
     `on_boundary` is called after every step, when `latents` are what the next step will get. Pipelines that
     change the scheduler's result (LTX keeps its conditioned tokens) say so through `callback_on_step_end`;
@@ -33,7 +34,7 @@ class ResumableRun:
     def __init__(
         self,
         pipe: Any,
-        generator: torch.Generator,
+        generators: Sequence[torch.Generator],
         resume: Checkpoint | None,
         on_boundary: Callable[[], None],
         on_prepared: Callable[[], None] = lambda: None,
@@ -45,7 +46,7 @@ class ResumableRun:
         self.stepped: tuple[torch.Tensor, ...] = ()
         self._pipe = pipe
         self._scheduler = pipe.scheduler
-        self._generator = generator
+        self._generators = tuple(generators)
         self._resume = resume
         self._on_boundary = on_boundary
         self._on_prepared = on_prepared
@@ -66,23 +67,33 @@ class ResumableRun:
         finally:
             del scheduler.set_timesteps, scheduler.step, pipe.prepare_latents
 
-    def snapshot(self) -> tuple[Arrays, dict[str, Json]]:
-        """Latents, scheduler, generator and global random states, copied. Raises `UnknownStateError`."""
+    def snapshot(self, member: int = 0) -> tuple[Arrays, dict[str, Json]]:
+        """One clip's latents, scheduler, generator and global random states, copied. Raises `UnknownStateError`."""
+        assert self.latents is not None
         arrays: Arrays = {}
         scheduler = {
-            name: pack(value, f"scheduler.{name}", arrays)
+            name: pack(self._of_member(value, member), f"scheduler.{name}", arrays)
             for name, value in vars(self._scheduler).items()
             if name not in _NOT_STATE
         }
         state: dict[str, Json] = {
             "scheduler": scheduler,
-            "latents": pack(self.latents, "latents", arrays),
-            "generator": pack(self._generator.get_state(), "generator", arrays),
+            "latents": pack(self._of_member(self.latents, member), "latents", arrays),
+            "generator": pack(self._generators[member].get_state(), "generator", arrays),
             "torch_rng": pack(torch.get_rng_state(), "torch_rng", arrays),
         }
         if torch.cuda.is_available():
             state["cuda_rng"] = pack(torch.cuda.get_rng_state(), "cuda_rng", arrays)
         return arrays, state
+
+    def _of_member(self, value: object, member: int) -> object:
+        """What of a scheduler's state is this clip's: of all that has the latents' shape, its row."""
+        assert self.latents is not None
+        if isinstance(value, list | tuple):
+            return type(value)(self._of_member(each, member) for each in value)
+        if isinstance(value, torch.Tensor) and value.shape == self.latents.shape:
+            return value[member : member + 1]
+        return value
 
     def sigma_pair(self) -> tuple[float, float] | None:
         """Noise level before and after the step just done, where the scheduler has such."""
@@ -132,7 +143,7 @@ class ResumableRun:
                     raise ScheduleMismatchError("the checkpoint's latents have another shape than this run's")
                 kept = kept.to(fresh.device)
                 prepared = (kept, *prepared[1:]) if isinstance(prepared, tuple) else kept
-                self._generator.set_state(unpack(resume.state["generator"], resume.tensors))
+                self._generators[0].set_state(unpack(resume.state["generator"], resume.tensors))
             self._on_prepared()
             return prepared
 

@@ -1,6 +1,6 @@
 """The leader's picture of the workers: who lives, what is loaded, what runs in which slot, and for how long still."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from backend.contracts import AttemptPhase, Heartbeat
@@ -14,7 +14,7 @@ PREFETCH_S = 3.0
 
 @dataclass
 class Occupant:
-    """What lies in a slot. `left_s`: expected seconds until it is done."""
+    """An attempt in a slot, alone or with others of its batch. `left_s`: expected seconds of its own."""
 
     job_id: str
     attempt_id: str
@@ -46,7 +46,7 @@ class FleetWorker:
     only_one: bool = False
     kept: str = ""
     kept_s: float = 0.0
-    slots: dict[Slot, Occupant] = field(default_factory=dict)
+    slots: dict[Slot, list[Occupant]] = field(default_factory=dict)
 
 
 class Fleet:
@@ -75,7 +75,7 @@ class Fleet:
         worker.loading = heartbeat.loading
         worker.draining = heartbeat.draining
         worker.heard_at_s = now_s
-        occupants = {o.attempt_id: o for o in worker.slots.values()}
+        occupants = {o.attempt_id: o for together in worker.slots.values() for o in together}
         for status in heartbeat.attempts:
             occupant = occupants.get(status.attempt_id)
             if occupant is not None and status.steps:
@@ -106,7 +106,7 @@ class Fleet:
         return [self._view(w, speed, w.worker_id not in without) for w in self.live(now_s)]
 
     def _view(self, worker: FleetWorker, speed: float, may_take: bool) -> WorkerView:
-        left_s = sum(o.left_s(speed) for o in worker.slots.values())
+        left_s = sum(_left_s(together, speed) for together in worker.slots.values())
         has_room = self.slot_for(worker.worker_id) is not None
         return WorkerView(
             worker_id=worker.worker_id,
@@ -125,16 +125,22 @@ class Fleet:
             return Slot.RUN
         return Slot.NEXT if Slot.NEXT not in worker.slots and not worker.only_one else None
 
-    def running(self, now_s: float) -> list[tuple[WorkerView, Occupant]]:
-        """What live workers run now."""
+    def takes_one(self, worker_id: str) -> bool:
+        """Whether the worker, on probation, takes no more than a single job."""
+        return self._workers[worker_id].only_one
+
+    def running(self, now_s: float) -> list[tuple[WorkerView, list[Occupant]]]:
+        """What live workers run now: one attempt, or those of a batch."""
         return [
-            (self._view(w, 1.0, True), w.slots[Slot.RUN]) for w in self.live(now_s) if Slot.RUN in w.slots
+            (self._view(w, 1.0, True), list(w.slots[Slot.RUN]))
+            for w in self.live(now_s)
+            if Slot.RUN in w.slots
         ]
 
     def occupy(self, worker_id: str, slot: Slot, occupant: Occupant) -> None:
-        """A slot was filled."""
+        """A slot was filled, or one more of a batch is in it."""
         worker = self._workers[worker_id]
-        worker.slots[slot] = occupant
+        worker.slots.setdefault(slot, []).append(occupant)
         worker.kept_s = occupant.gpu_s + (worker.kept_s if worker.kept == occupant.recipe else 0.0)
         worker.kept = occupant.recipe
 
@@ -145,41 +151,56 @@ class Fleet:
     def left(self, job_id: str) -> tuple[str, str] | None:
         """The job is on no worker any more; returns (worker_id, attempt_id) of where it was.
 
-        What lay in the worker's next slot is now what it runs.
+        Once the last one has left the run slot, what lay in the next slot is what the worker runs.
         """
         for worker in self._workers.values():
-            for slot, occupant in list(worker.slots.items()):
-                if occupant.job_id == job_id:
-                    del worker.slots[slot]
-                    if slot is Slot.RUN and Slot.NEXT in worker.slots:
-                        worker.slots[Slot.RUN] = worker.slots.pop(Slot.NEXT)
-                    return worker.worker_id, occupant.attempt_id
+            for slot, together in list(worker.slots.items()):
+                for occupant in together:
+                    if occupant.job_id == job_id:
+                        together.remove(occupant)
+                        self._tidy(worker, slot)
+                        return worker.worker_id, occupant.attempt_id
         return None
 
-    def runs(self, worker_id: str) -> str | None:
-        """The attempt in a worker's run slot, if any."""
+    @staticmethod
+    def _tidy(worker: FleetWorker, slot: Slot) -> None:
+        if worker.slots[slot]:
+            return
+        del worker.slots[slot]
+        if slot is Slot.RUN and Slot.NEXT in worker.slots:
+            worker.slots[Slot.RUN] = worker.slots.pop(Slot.NEXT)
+
+    def runs(self, worker_id: str) -> list[str]:
+        """The attempts in a worker's run slot."""
         worker = self._workers.get(worker_id)
-        return worker.slots[Slot.RUN].attempt_id if worker and Slot.RUN in worker.slots else None
+        return [occupant.attempt_id for occupant in worker.slots.get(Slot.RUN, [])] if worker else []
 
     def holds(self, job_id: str) -> str | None:
         """The attempt of this job that lies in some slot, if any."""
         for worker in self._workers.values():
-            for occupant in worker.slots.values():
-                if occupant.job_id == job_id:
-                    return occupant.attempt_id
+            for together in worker.slots.values():
+                for occupant in together:
+                    if occupant.job_id == job_id:
+                        return occupant.attempt_id
         return None
 
     def left_s_of(self, job_id: str, speed: float) -> float | None:
-        """Expected seconds until a job on a worker is rendered; what runs before it counts too."""
+        """Expected seconds until a job on a worker is rendered; what runs before it, and with it, counts too."""
         for worker in self._workers.values():
-            for slot, occupant in worker.slots.items():
-                if occupant.job_id == job_id:
+            for slot, together in worker.slots.items():
+                if any(occupant.job_id == job_id for occupant in together):
                     ahead = 0.0
                     if slot is Slot.NEXT and Slot.RUN in worker.slots:
-                        ahead = worker.slots[Slot.RUN].left_s(speed)
-                    return ahead + occupant.left_s(speed)
+                        ahead = _left_s(worker.slots[Slot.RUN], speed)
+                    return ahead + _left_s(together, speed)
         return None
 
     def loading(self, recipe: str, now_s: float) -> bool:
         """Whether some live worker loads this model now."""
         return any(w.loading == recipe for w in self.live(now_s))
+
+
+def _left_s(together: Sequence[Occupant], speed: float) -> float:
+    """Expected seconds of one pass. Its steps take all members' time at once; before the first, their work adds up."""
+    stepping = [occupant.left_s(speed) for occupant in together if occupant.step_s is not None]
+    return max(stepping) if stepping else sum(occupant.left_s(speed) for occupant in together)

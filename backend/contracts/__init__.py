@@ -4,6 +4,7 @@ from backend.contracts.heartbeat import AttemptPhase, AttemptStatus, CheckpointR
 from backend.contracts.order import (
     MAX_PREVIEW_BYTES,
     PREVIEW_SIDE_PX,
+    Batch,
     Conditioning,
     Order,
     OrderObjects,
@@ -20,6 +21,7 @@ __all__ = [
     "PREVIEW_SIDE_PX",
     "AttemptPhase",
     "AttemptStatus",
+    "Batch",
     "CheckpointRef",
     "Conditioning",
     "FailureCause",

@@ -67,10 +67,18 @@ class OrderObjects(Message):
     checkpoint_b: SignedObject
 
 
+class Batch(Message):
+    """What orders that may share one pass of the model have in common. `size`: how many of them were made."""
+
+    id: str
+    size: int = Field(ge=1)
+
+
 class Order(Envelope):
     """One attempt, addressed to one worker. Sent again until a heartbeat of that worker names `attempt_id`.
 
-    `saves_memory`: run with the recipe's switches that save memory, since a worker had too little.
+    `saves_memory`: run with the recipe's switches that save memory, since a worker had too little. `batch`: the worker
+    waits a moment for the others that name it; each member is carried out, reported and stopped for itself.
     """
 
     attempt_id: str
@@ -86,4 +94,5 @@ class Order(Envelope):
     checkpoint_every_s: float
     preview_every_s: float = 0.5
     saves_memory: bool = False
+    batch: Batch | None = None
     trace_id: str = ""

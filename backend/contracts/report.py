@@ -26,7 +26,6 @@ class FailureCause(StrEnum):
     NOT_A_NUMBER = "not_a_number"
     ENGINE_ERROR = "engine_error"
     STORAGE_ERROR = "storage_error"
-    BATCH_NEIGHBOUR = "batch_neighbour"
 
 
 class ReportedArtifact(Message):
@@ -46,7 +45,10 @@ class ReportedArtifact(Message):
 
 
 class StageTimings(Message):
-    """Seconds a stage, for speeds and ETAs; never for prices. `checkpoint_s`: what they took from the GPU."""
+    """Seconds a stage, for speeds and ETAs; never for prices. `checkpoint_s`: what they took from the GPU.
+
+    Of what a batch did together, each member's report counts its share.
+    """
 
     load_s: float = 0.0
     text_s: float = 0.0

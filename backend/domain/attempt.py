@@ -41,7 +41,6 @@ class Cause(StrEnum):
     STALLED = "stalled"  # the worker was heard, and made no progress
     HANDED_BACK = "handed_back"  # the worker was shut down in order
     PREEMPTED = "preempted"  # another job went before
-    BATCH_NEIGHBOUR = "batch_neighbour"  # another job of the same batch failed
     CANCELLED = "cancelled"  # its owner stopped it
 
 

@@ -41,9 +41,12 @@ _BLAME: MappingProxyType[str, Blame] = MappingProxyType(
         Cause.STALLED: Blame.WORKER,
         Cause.HANDED_BACK: Blame.NOBODY,
         Cause.PREEMPTED: Blame.NOBODY,
-        Cause.BATCH_NEIGHBOUR: Blame.NOBODY,
         Cause.CANCELLED: Blame.NOBODY,
     }
+)
+_MAY_BE_ITS_DOING = frozenset(
+    {cause for cause, blame in _BLAME.items() if blame in (Blame.JOB, Blame.UNCLEAR)}
+    | {Cause.LEASE_EXPIRED, Cause.WORKER_LOST, Cause.STALLED}
 )
 _HOPELESS = frozenset({Cause.BAD_ORDER, Cause.BAD_INPUT})
 
@@ -113,12 +116,11 @@ def workers_to_avoid(failures: Iterable[Failure]) -> frozenset[str]:
 
 
 def may_share_batch(causes: Iterable[str]) -> bool:
-    """Whether the job may run in a batch: not once a batch with it, or it alone, failed.
+    """Whether a job that met with these failures may run in a batch.
 
-    So after a batch failed each of its jobs runs alone, and the next failure says whose it was.
+    Not once it failed, or its worker died or stood still under it: so it takes no neighbours with it again.
     """
-    innocent = {Blame.WORKER, Blame.NOBODY}
-    return not any(c == Cause.BATCH_NEIGHBOUR or blame_of(c) not in innocent for c in causes)
+    return not any(cause in _MAY_BE_ITS_DOING for cause in causes)
 
 
 def _is_its_own(failures: Sequence[Failure], worker_is_sound: bool) -> bool:

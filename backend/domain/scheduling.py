@@ -49,6 +49,9 @@ RUNG_LOADS = 5.0
 SWING = 0.125
 """The part of the workers that load other models at once: those whose own are wanted least."""
 
+BATCH_LOOKS_AT = 64
+"""Of so many jobs, the next in fair order that the same workers can run, some may join another's batch."""
+
 DEMAND_HALF_LIFE_S = 900.0
 
 PIECE = 512
@@ -321,8 +324,11 @@ class FairQueue:
             jobs.pop(job_id, None)
         self._leave_worker(job_id)
 
-    def start(self, job: QueuedJob, now_s: float) -> None:
-        """The job went to a worker: it leaves the line, and the virtual times move on by its work."""
+    def start(self, job: QueuedJob, now_s: float, *, in_batch: bool = False) -> None:
+        """The job went to a worker: it leaves the line, and the virtual times move on by its work.
+
+        `in_batch`: it joined another's batch before its turn, so the present does not move up to its turn.
+        """
         if job.job_id in self._running:
             return
         for jobs in self._stranded.values():
@@ -350,7 +356,8 @@ class FairQueue:
         for other in self._tiers.values():
             # Who asks for less than its share saves nothing up.
             other.counter = max(other.counter, least)
-        tier.virtual = max(tier.virtual + gpu_ms * _TAG_SCALE // max(1, tier.active), key[0])
+        present = tier.virtual + gpu_ms * _TAG_SCALE // max(1, tier.active)
+        tier.virtual = present if in_batch else max(present, key[0])
         tier.past.append((now_s, tier.virtual))
         self._wanted(job, now_s)
 
@@ -430,29 +437,51 @@ class FairQueue:
                 return view
         return None
 
-    def batch_with(self, job: QueuedJob, limit: int) -> list[QueuedJob]:
-        """Up to `limit` further waiting jobs that may run in one batch with `job`, in fair order within its tier."""
+    def batch_with(
+        self, job: QueuedJob, worker: WorkerView, workers: Sequence[WorkerView], *, most: int
+    ) -> list[QueuedJob]:
+        """Up to `most` further waiting jobs to run in one pass with `job` on this worker, in fair order.
+
+        They are of its tier, and only such as would wait anyway: none while another worker that could run them is
+        idle. Each is charged for itself, so a batch gives nobody more than a share, only sooner.
+        """
         first = self._waiting.get(job.job_id)
-        if not job.batch_key or first is None:
+        others = (view for view in workers if view.worker_id != worker.worker_id)
+        if (
+            most <= 0
+            or not job.batch_key
+            or first is None
+            or any(view.free and view.busy_s <= 0 and view.serves(job) for view in others)
+        ):
             return []
-        keys = sorted(set(first.bin.heaps[first.late]))
-        alike = [
-            w
-            for key in keys
-            if (w := self._waiting.get(key[2])) is not None and w.key == key and w is not first
-        ]
-        taken: dict[str, int] = {job.account_id: 1}
+        taken = Counter({job.account_id: 1})
         chosen: list[QueuedJob] = []
-        for other in alike:
-            account = self._tiers[job.tier].accounts[other.job.account_id]
-            mine = taken.get(other.job.account_id, 0)
-            if other.job.batch_key != job.batch_key or account.running + mine >= account.limit:
+        for other in islice(self._in_order(first.bin.heaps[first.late]), BATCH_LOOKS_AT):
+            account = self._tiers[job.tier].accounts.get(other.job.account_id)
+            alike = (
+                other.bin is first.bin and other.late is first.late and other.job.batch_key == job.batch_key
+            )
+            if not alike or account is None or other is first or other.job in chosen:
                 continue
-            if len(chosen) == limit:
-                break
-            taken[other.job.account_id] = mine + 1
+            if account.running + taken[other.job.account_id] >= account.limit:
+                continue
+            taken[other.job.account_id] += 1
             chosen.append(other.job)
+            if len(chosen) == most:
+                break
         return chosen
+
+    def _in_order(self, heap: list[Key]) -> Iterator[_Waiting]:
+        """The jobs of a heap, the most entitled first, without taking one out."""
+        ahead = [(heap[0], 0)] if heap else []
+        while ahead:
+            key, at = heappop(ahead)
+            for child in (2 * at + 1, 2 * at + 2):
+                if child < len(heap):
+                    heappush(ahead, (heap[child], child))
+            waiting = self._waiting.get(key[2])
+            if waiting is not None and waiting.key == key:
+                yield waiting
 
     def place(self, job_id: str, now_s: float) -> Place | None:
         """The place of a waiting job; None when it does not wait here."""

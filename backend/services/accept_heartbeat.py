@@ -119,7 +119,7 @@ async def _renew(session: AsyncSession, heartbeat: Heartbeat, status: AttemptSta
     begun = status.phase is not AttemptPhase.RECEIVED
     progressed = or_(
         col(Attempt.phase) != status.phase.value,
-        col(Attempt.steps_done) < status.step,
+        col(Attempt.steps_done) != status.step,
         col(Attempt.progressed_at).is_(None),
     )
     kept = await session.execute(
@@ -140,7 +140,8 @@ async def _renew(session: AsyncSession, heartbeat: Heartbeat, status: AttemptSta
             phase=status.phase.value,
             progressed_at=case((progressed, _NOW), else_=col(Attempt.progressed_at)),
             step_s=func.coalesce(status.step_s, col(Attempt.step_s)),
-            steps_done=func.greatest(col(Attempt.steps_done), status.step),
+            # As it is: a member of a batch that broke begins again, and is watched as it does.
+            steps_done=status.step,
             resumed_from_step=status.resumed_from_step,
         )
         .execution_options(synchronize_session=False)

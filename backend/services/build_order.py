@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import (
     MAX_PREVIEW_BYTES,
+    Batch,
     Conditioning,
     Order,
     OrderObjects,
@@ -123,6 +124,7 @@ async def build_order(
         lease_s=LEASE.total_seconds(),
         checkpoint_every_s=recipe.checkpoint_every_s if recipe is not None else CHECKPOINT_EVERY_S,
         saves_memory=attempt.saves_memory,
+        batch=Batch(id=attempt.batch, size=attempt.batch_size) if attempt.batch is not None else None,
         trace_id=job.trace_id,
     )
 

@@ -1,8 +1,10 @@
-"""Give a queued job to a worker's free slot: a new attempt with the next fence, under the leader's term.
+"""Give queued jobs to a worker's free slot: new attempts with the next fence, under the leader's term.
 
-An order is sent again until its worker names it, and later with fresh signed URLs while its attempt lives.
+Several share a slot where they may run in one pass; each has its own attempt, lease, fence and order. An order is sent
+again until its worker names it, and later with fresh signed URLs while its attempt lives.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, func, or_, text, update
@@ -11,11 +13,12 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import Order
-from backend.db.models import Attempt, Job
+from backend.db.models import Attempt, Job, Upload
 from backend.db.repositories import jobs, leadership
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Slot
 from backend.domain.generation import JobEvent
 from backend.domain.quarantine import Takes
+from backend.domain.spec import GenerationSpec
 from backend.ids import IdPrefix, new_id
 from backend.services.build_order import (
     RENEWED_AFTER,
@@ -42,6 +45,15 @@ class NotLeading(Exception):
     """The term ended: someone else leads now."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """A job that is the worker's from this transaction on, and what its order is made of."""
+
+    job: Job
+    spec: GenerationSpec
+    uploads: Mapping[str, Upload]
+
+
 async def dispatch_generation(
     studio: Studio, term: Term, *, job_id: str, worker_id: str, slot: Slot
 ) -> Order | None:
@@ -50,63 +62,113 @@ async def dispatch_generation(
     None: the job was taken, cancelled or not yet screened, its rows make no order (then it failed), the slot is in
     use, or the worker takes nothing now. Raises `NotLeading`.
     """
+    orders = await dispatch_batch(studio, term, job_ids=[job_id], worker_id=worker_id, slot=slot)
+    return orders[0] if orders else None
+
+
+async def dispatch_batch(
+    studio: Studio, term: Term, *, job_ids: Sequence[str], worker_id: str, slot: Slot
+) -> list[Order]:
+    """Record an attempt of each job, all in one slot; their orders, to be sent after the commit.
+
+    Jobs that can't be given any more are left out, all of them where the slot or the worker can't take them. Raises
+    `NotLeading`.
+    """
+    unbuildable: list[tuple[str, str]] = []
     try:
         async with studio.db.transaction() as session:
             if not await leadership.holds_term(session, name=term.name, holder=term.holder, term=term.number):
                 raise NotLeading
-            job = await jobs.load(session, job_id)
-            if job is None or job.input_verdict != "allow" or not await _may_take(session, worker_id, slot):
-                return None
-            spec = spec_of(job)
-            uploads = await load_uploads(session, spec)
-            fence = job.fence + 1
-            if not await jobs.move(session, job, JobEvent.DISPATCHED, fence=fence, phase=""):
-                return None
-            attempt = Attempt(
-                id=new_id(IdPrefix.ATTEMPT),
-                job_id=job_id,
-                number=fence,
-                fence=fence,
-                worker_id=worker_id,
-                slot=slot.value,
-                saves_memory=job.saves_memory,
-                lease_expires_at=(
-                    await session.execute(
-                        text("SELECT clock_timestamp() + make_interval(secs => :s)"),
-                        {"s": LEASE.total_seconds()},
-                    )
-                ).scalar_one(),
-            )
-            session.add(attempt)
-            await session.flush()
+            if not await _may_take(session, worker_id, slot, len(job_ids)):
+                return []
+            given = []
+            for job_id in job_ids:
+                try:
+                    found = await _give(session, job_id)
+                except UnbuildableOrder as error:
+                    unbuildable.append((job_id, str(error)))
+                else:
+                    given += [found] if found is not None else []
+            attempts = await _record_attempts(session, given, worker_id, slot)
     except IntegrityError:
-        return None
-    except UnbuildableOrder as error:
-        await fail_unbuildable_job(studio, job_id, str(error))
-        return None
-    await studio.wakeups.account_changed(job.account_id, job_id)
-    return await build_order(studio, job, attempt, spec, uploads)
+        return []
+    for job_id, what in unbuildable:
+        await fail_unbuildable_job(studio, job_id, what)
+    for each in given:
+        await studio.wakeups.account_changed(each.job.account_id, each.job.id)
+    return [
+        await build_order(studio, each.job, attempt, each.spec, each.uploads)
+        for each, attempt in zip(given, attempts, strict=True)
+    ]
 
 
-async def _may_take(session: AsyncSession, worker_id: str, slot: Slot) -> bool:
-    """Whether the worker may be given a job in this slot. One that nobody has heard of yet may."""
+async def _give(session: AsyncSession, job_id: str) -> _Given | None:
+    """Move the job to a worker. None: it may not be given. Raises `UnbuildableOrder` before anything is written."""
+    job = await jobs.load(session, job_id)
+    if job is None or job.input_verdict != "allow":
+        return None
+    spec = spec_of(job)
+    uploads = await load_uploads(session, spec)
+    if not await jobs.move(session, job, JobEvent.DISPATCHED, fence=job.fence + 1, phase=""):
+        return None
+    return _Given(job=job, spec=spec, uploads=uploads)
+
+
+async def _record_attempts(
+    session: AsyncSession, given: Sequence[_Given], worker_id: str, slot: Slot
+) -> list[Attempt]:
+    lease_expires_at = (
+        await session.execute(
+            text("SELECT clock_timestamp() + make_interval(secs => :s)"), {"s": LEASE.total_seconds()}
+        )
+    ).scalar_one()
+    names = [new_id(IdPrefix.ATTEMPT) for _each in given]
+    attempts = [
+        Attempt(
+            id=name,
+            job_id=each.job.id,
+            number=each.job.fence,
+            fence=each.job.fence,
+            worker_id=worker_id,
+            slot=slot.value,
+            seat=seat,
+            batch=names[0] if len(given) > 1 else None,
+            batch_size=len(given),
+            saves_memory=each.job.saves_memory,
+            lease_expires_at=lease_expires_at,
+        )
+        for seat, (name, each) in enumerate(zip(names, given, strict=True))
+    ]
+    session.add_all(attempts)
+    await session.flush()
+    return attempts
+
+
+async def _may_take(session: AsyncSession, worker_id: str, slot: Slot, count: int) -> bool:
+    """Whether the worker may be given so many jobs in this slot. One that nobody has heard of yet may.
+
+    The slot's index keeps two from one seat; that a slot is given only whole and free is asked here, under the term.
+    """
     row = (
         await session.execute(
             text(
-                "SELECT state, quarantined_until, clock_timestamp() AS now, EXISTS (SELECT 1 FROM attempts"
-                " WHERE worker_id = :worker_id AND state IN ('ordered', 'running')) AS busy"
-                " FROM workers WHERE id = :worker_id"
+                "SELECT w.state, w.quarantined_until, clock_timestamp() AS now, live.busy, live.in_slot"
+                " FROM (SELECT count(*) > 0 AS busy, count(*) FILTER (WHERE slot = :slot) > 0 AS in_slot"
+                "       FROM attempts WHERE worker_id = :worker_id AND state IN ('ordered', 'running')) live"
+                " LEFT JOIN workers w ON w.id = :worker_id"
             ),
-            {"worker_id": worker_id},
+            {"worker_id": worker_id, "slot": slot.value},
         )
-    ).one_or_none()
-    if row is None:
+    ).one()
+    if row.in_slot:
+        return False
+    if row.state is None:
         return True
     match takes_now(row.state, row.quarantined_until, row.now):
         case Takes.ALL:
             return True
         case Takes.ONE:
-            return slot is Slot.RUN and not row.busy
+            return slot is Slot.RUN and not row.busy and count == 1
         case Takes.NOTHING:
             return False
 

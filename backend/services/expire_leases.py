@@ -92,16 +92,21 @@ async def expire_stalled(studio: Studio, *, limit: int = 100) -> int:
 
 
 def _since() -> ColumnElement[datetime]:
-    """Since when nothing changed. What waited behind another attempt is at fault only from that one's end on."""
+    """Since when nothing changed. What waited behind another attempt is at fault only from that one's end on.
+
+    So it is for members of a batch that broke, who go on one by one, while one of them does.
+    """
     other = Attempt.__table__.alias("other")  # type: ignore[attr-defined]  # SQLModel's table
-    before = (
-        select(func.max(other.c.ended_at))
-        .where(other.c.worker_id == col(Attempt.worker_id))
+    of_worker = other.c.worker_id == col(Attempt.worker_id)
+    before = select(func.max(other.c.ended_at)).where(of_worker).scalar_subquery()
+    beside = (
+        select(func.max(other.c.progressed_at))
+        .where(of_worker, other.c.state.in_([*LIVE]), other.c.batch == col(Attempt.batch))
         .scalar_subquery()
     )
     return cast(
         "ColumnElement[datetime]",
-        func.greatest(func.coalesce(col(Attempt.progressed_at), col(Attempt.seen_at)), before),
+        func.greatest(func.coalesce(col(Attempt.progressed_at), col(Attempt.seen_at)), before, beside),
     )
 
 

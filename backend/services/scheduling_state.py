@@ -13,8 +13,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.db.engine import Database
 from backend.db.models import Attempt, Worker
 from backend.db.repositories.tiers import load_tiers
-from backend.domain.attempt import LIVE
+from backend.domain.attempt import LIVE, Cause
 from backend.domain.generation import ON_WORKER, JobState
+from backend.domain.retry import may_share_batch
 from backend.domain.scheduling import QueuedJob
 from backend.domain.shares import TierShare
 from backend.domain.tiers import Tier
@@ -23,7 +24,13 @@ from backend.studio import Studio
 
 _JOB = """
     j.id, j.account_id, j.tier, j.recipe, j.needs_memory_gb, j.gpu_s, j.steps,
-    extract(epoch FROM j.created_at)::float8 AS created_s, (j.checkpoint->>'step')::integer AS checkpoint_step
+    extract(epoch FROM j.created_at)::float8 AS created_s, (j.checkpoint->>'step')::integer AS checkpoint_step,
+    CASE WHEN j.recipe = ANY(CAST(:batched AS text[])) AND j.checkpoint IS NULL AND NOT j.saves_memory
+          AND j.spec->'conditioning' = '[]'::jsonb AND NOT EXISTS (
+              SELECT 1 FROM attempts f WHERE f.job_id = j.id AND f.cause = ANY(CAST(:alone_after AS text[])))
+         THEN concat_ws('/', j.recipe_revision, j.spec->>'width', j.spec->>'height', j.spec->>'num_frames',
+                        j.spec->>'num_inference_steps', j.spec->>'guidance_scale')
+         ELSE '' END AS batch_key
 """
 _JOBS = f"""
     SELECT {_JOB}, j.state, j.steps_done, a.id AS attempt_id, a.worker_id, a.slot
@@ -39,6 +46,7 @@ _WAITING = text(
 )
 
 _LIVE = {"live": [state.value for state in LIVE]}
+_ALONE_AFTER = [cause.value for cause in Cause if not may_share_batch([cause])]
 _ON_WORKER = [state.value for state in ON_WORKER]
 
 PAGE = 1000
@@ -85,14 +93,19 @@ async def read_jobs(
     session: AsyncSession, tiers: Mapping[str, Tier], job_ids: Sequence[str]
 ) -> dict[str, JobNow]:
     """Those of these jobs that wait or are on a worker, as they are now; others are absent."""
-    parameters = {**_LIVE, "states": [JobState.QUEUED.value, *_ON_WORKER], "ids": list(job_ids)}
+    parameters = {
+        **_LIVE,
+        **_batching(),
+        "states": [JobState.QUEUED.value, *_ON_WORKER],
+        "ids": list(job_ids),
+    }
     rows = await session.execute(text(_JOBS.format(which="AND j.id = ANY(:ids)")), parameters)
     return {row.id: _job_now(row, tiers) for row in rows}
 
 
 async def read_jobs_on_workers(session: AsyncSession, tiers: Mapping[str, Tier]) -> list[JobNow]:
     """All jobs that are on a worker."""
-    rows = await session.execute(text(_JOBS.format(which="")), {**_LIVE, "states": _ON_WORKER})
+    rows = await session.execute(text(_JOBS.format(which="")), {**_LIVE, **_batching(), "states": _ON_WORKER})
     return [_job_now(row, tiers) for row in rows]
 
 
@@ -105,7 +118,7 @@ async def read_waiting(db: Database, tiers: Mapping[str, Tier]) -> AsyncIterator
     after: dict[str, object] = {"created_at": datetime(1, 1, 2, tzinfo=UTC), "id": ""}
     while True:
         async with db.single() as session:
-            rows = (await session.execute(_WAITING, {**after, "limit": PAGE})).all()
+            rows = (await session.execute(_WAITING, {**after, **_batching(), "limit": PAGE})).all()
         if rows:
             after = {"created_at": rows[-1].created_at, "id": rows[-1].id}
             yield [_queued_job(row, tiers) for row in rows]
@@ -121,14 +134,18 @@ async def read_workers(session: AsyncSession) -> Sequence[Worker]:
 
 
 async def read_speeds(studio: Studio) -> Speeds:
-    """From the newest 200 finished attempts and jobs; 1.0 and a small margin while there are none."""
+    """From the newest 200 finished attempts and jobs; 1.0 and a small margin while there are none.
+
+    Those that shared a pass took their share of it.
+    """
     async with studio.db.reading() as session:
         ratios = (
             await session.execute(
                 text(
                     """
                     SELECT percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY ratio) FROM (
-                        SELECT extract(epoch FROM a.ended_at - a.started_at) / greatest(j.gpu_s, 0.01) AS ratio
+                        SELECT extract(epoch FROM a.ended_at - a.started_at) / a.batch_size
+                               / greatest(j.gpu_s, 0.01) AS ratio
                         FROM attempts a JOIN jobs j ON j.id = a.job_id
                         WHERE a.state = 'done' AND a.resumed_from_step = 0
                         ORDER BY a.ended_at DESC LIMIT 200) recent
@@ -162,15 +179,25 @@ async def read_rendered(session: AsyncSession, job_ids: Sequence[str]) -> set[st
     return set(rows.scalars())
 
 
-async def promote_next(studio: Studio, attempt_id: str) -> None:
+async def promote_next(studio: Studio, attempt_ids: Sequence[str]) -> None:
     """What lay in a worker's next slot is now what it runs."""
     async with studio.db.transaction() as session:
         await session.execute(
             update(Attempt)
-            .where(col(Attempt.id) == attempt_id, col(Attempt.state).in_([s.value for s in LIVE]))
+            .where(
+                col(Attempt.id).in_(attempt_ids),
+                col(Attempt.state).in_([s.value for s in LIVE]),
+                col(Attempt.slot) != "run",
+            )
             .values(slot="run")
             .execution_options(synchronize_session=False)
         )
+
+
+def _batching() -> dict[str, object]:
+    """Of which recipes jobs may share a pass, and after which failures a job may not."""
+    batched = [name for name, recipe in CATALOGUE.items() if recipe.max_batch > 1]
+    return {"batched": batched, "alone_after": _ALONE_AFTER}
 
 
 def _job_now(row: Row[Any], tiers: Mapping[str, Tier]) -> JobNow:
@@ -196,7 +223,8 @@ def _queued_job(row: Row[Any], tiers: Mapping[str, Tier]) -> QueuedJob:
         steps,
         created_s,
         checkpoint_step,
-    ) = tuple(row)[:9]
+        batch_key,
+    ) = tuple(row)[:10]
     recipe = CATALOGUE.get(recipe_name)
     tier = tiers.get(tier_name)
     left = 1.0
@@ -212,4 +240,5 @@ def _queued_job(row: Row[Any], tiers: Mapping[str, Tier]) -> QueuedJob:
         submitted_s=created_s,
         concurrency_limit=tier.concurrency_limit if tier else 1,
         load_s=recipe.cost.load_s if recipe else 0.0,
+        batch_key=intern(batch_key),
     )

@@ -25,7 +25,7 @@ _MEASURED = text(
            percentile_cont(0.5) WITHIN GROUP (ORDER BY a.load_s) FILTER (WHERE a.load_s > 0.1) AS load_s,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY a.around_s) AS around_s
     FROM (
-        SELECT step_s, job_id, (timings->>'load_s')::float AS load_s,
+        SELECT step_s / batch_size AS step_s, job_id, (timings->>'load_s')::float * batch_size AS load_s,
                (timings->>'text_s')::float + (timings->>'decode_s')::float AS around_s
         FROM attempts
         WHERE worker_id = :worker_id AND ended_at IS NOT NULL AND state IN ('done', 'preempted', 'handed_back')
@@ -48,7 +48,10 @@ def stage_of(attempt: Attempt) -> Stage:
 
 
 async def pace_of(session: AsyncSession, attempt: Attempt, job: Job) -> Pace:
-    """This worker's pace with this job: measured medians, this attempt's own steps, the recipe's expectation."""
+    """This worker's pace with this job: measured medians, this attempt's own steps, the recipe's expectation.
+
+    Medians are of one clip's share of a pass; what is expected of this attempt is of all that are in its own.
+    """
     measured = (
         await session.execute(
             _MEASURED,
@@ -57,11 +60,12 @@ async def pace_of(session: AsyncSession, attempt: Attempt, job: Job) -> Pace:
     ).one()
     recipe = CATALOGUE.get(job.recipe)
     cost = recipe.cost if recipe is not None else None
-    step_s = expected_step_s(job) if measured.step_s is None else measured.step_s * _pixels(job)
+    share_s = expected_step_s(job) if measured.step_s is None else measured.step_s * _pixels(job)
+    together = attempt.batch_size
     return Pace(
-        step_s=max(attempt.step_s or 0.0, step_s),
+        step_s=max(attempt.step_s or 0.0, share_s * together),
         load_s=max(measured.load_s or 0.0, cost.load_s if cost else 0.0),
-        around_s=max(measured.around_s or 0.0, cost.base_gpu_s if cost else 0.0),
+        around_s=max(measured.around_s or 0.0, cost.base_gpu_s if cost else 0.0) * together,
     )
 
 

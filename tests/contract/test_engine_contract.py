@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,16 @@ from backend.contracts import AttemptPhase, FailureCause, RenderSpec
 from backend.recipes import CATALOGUE, Recipe, Weights
 from backend.settings import Device
 from gpu_worker.checkpoint import Checkpoint
-from gpu_worker.engine import ConditioningImage, Engine, EngineError, RenderRequest, StepBoundary
+from gpu_worker.engine import (
+    ConditioningImage,
+    Engine,
+    EngineClip,
+    EngineError,
+    Interruption,
+    Member,
+    RenderRequest,
+    StepBoundary,
+)
 from gpu_worker.fake_engine import FakeEngine, FakeSettings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,6 +41,10 @@ SPEC = RenderSpec(
 
 
 class _StopHere(Exception):
+    pass
+
+
+class _TakenOut(Interruption):
     pass
 
 
@@ -164,6 +178,122 @@ def test_says_what_is_resident(engine: Engine, recipe: Recipe) -> None:
 def test_identity_tells_revisions_apart(engine: Engine, recipe: Recipe) -> None:
     assert engine.identity(recipe) == engine.identity(recipe)
     assert engine.identity(recipe) != engine.identity(dataclasses.replace(recipe, revision="next"))
+
+
+# Several clips in one pass
+
+OTHER = SPEC.model_copy(update={"prompt": "a blue square", "negative_prompt": "red", "seed": 12})
+THIRD = SPEC.model_copy(update={"prompt": "a circle on a background", "seed": 13})
+
+
+def _member(spec: RenderSpec, hooks: Recorder | None = None) -> Member:
+    return Member(request=RenderRequest(spec=spec), hooks=hooks or Recorder())
+
+
+def _assert_close_to_its_single_run(engine: Engine, recipe: Recipe, became: object, spec: RenderSpec) -> None:
+    assert isinstance(became, EngineClip)
+    alone = engine.generate(recipe, RenderRequest(spec=spec), Recorder()).frames
+    # Sums of a batch may be rounded otherwise.
+    assert np.abs(became.frames.astype(int) - alone.astype(int)).max() <= 2
+
+
+def test_a_batch_gives_each_member_its_own_clip(engine: Engine, recipe: Recipe) -> None:
+    hooks = [Recorder(), Recorder()]
+    first, other = engine.generate_batch(recipe, [_member(SPEC, hooks[0]), _member(OTHER, hooks[1])])
+    _assert_close_to_its_single_run(engine, recipe, first, SPEC)
+    _assert_close_to_its_single_run(engine, recipe, other, OTHER)
+    for each in hooks:
+        assert each.steps == [(step, 5) for step in range(1, 6)]
+        assert each.phases == [AttemptPhase.ENCODING_TEXT, AttemptPhase.DENOISING, AttemptPhase.DECODING]
+
+
+def test_members_of_a_batch_have_previews_of_their_own(engine: Engine, recipe: Recipe) -> None:
+    def previews(*specs: RenderSpec) -> list[np.ndarray]:
+        taken: list[np.ndarray] = []
+        watched = [Recorder(lambda boundary: taken.append(boundary.preview())) for _spec in specs]
+        engine.generate_batch(recipe, [_member(s, h) for s, h in zip(specs, watched, strict=True)])
+        return taken
+
+    together = previews(SPEC, OTHER)
+    for alone, in_batch in ((previews(SPEC), together[::2]), (previews(OTHER), together[1::2])):
+        for one, other in zip(alone, in_batch, strict=True):
+            assert np.abs(one.astype(int) - other.astype(int)).mean() < 2
+
+
+def test_a_member_that_its_hook_takes_out_leaves_the_others_their_clips(
+    engine: Engine, recipe: Recipe
+) -> None:
+    def leave(boundary: StepBoundary) -> None:
+        if boundary.step == 2:
+            raise _TakenOut
+
+    left, stayed = Recorder(leave), Recorder()
+    first, other = engine.generate_batch(recipe, [_member(SPEC, left), _member(OTHER, stayed)])
+    assert isinstance(first, _TakenOut)
+    assert left.steps == [(1, 5), (2, 5)]
+    assert AttemptPhase.DECODING not in left.phases
+    _assert_close_to_its_single_run(engine, recipe, other, OTHER)
+
+
+def test_a_batch_that_nobody_wants_any_more_ends(engine: Engine, recipe: Recipe) -> None:
+    def leave_at(step: int) -> Recorder:
+        def leave(boundary: StepBoundary) -> None:
+            if boundary.step == step:
+                raise _TakenOut
+
+        return Recorder(leave)
+
+    first, last = leave_at(2), leave_at(3)
+    became = engine.generate_batch(recipe, [_member(SPEC, first), _member(OTHER, last)])
+    assert [type(each) for each in became] == [_TakenOut, _TakenOut]
+    assert last.steps == [(1, 5), (2, 5), (3, 5)]
+    _assert_close_to_its_single_run(engine, recipe, engine.generate_batch(recipe, [_member(SPEC)])[0], SPEC)
+
+
+def test_latents_of_a_member_that_are_not_numbers_take_only_it_out(engine: Engine, recipe: Recipe) -> None:
+    def poison(boundary: StepBoundary) -> None:
+        latents = boundary.latents if hasattr(boundary, "latents") else _latents_of(boundary)
+        latents[:] = float("nan")
+
+    steps = [Recorder(), Recorder(poison), Recorder()]
+    specs = (SPEC, OTHER, THIRD)
+    first, poisoned, third = engine.generate_batch(
+        recipe, [_member(spec, hooks) for spec, hooks in zip(specs, steps, strict=True)]
+    )
+    assert isinstance(poisoned, EngineError)
+    assert poisoned.cause is FailureCause.NOT_A_NUMBER
+    assert steps[1].steps == [(1, 5)]
+    _assert_close_to_its_single_run(engine, recipe, first, SPEC)
+    _assert_close_to_its_single_run(engine, recipe, third, THIRD)
+
+
+def _latents_of(boundary: StepBoundary) -> Any:
+    """The row of the live latents that belongs to this member."""
+    index = boundary._index  # type: ignore[attr-defined]  # the engine's own, to break it
+    return boundary._rendering.state.latents[index]  # type: ignore[attr-defined]  # likewise
+
+
+@pytest.mark.parametrize("stop_at", [1, 4])
+def test_a_member_goes_on_alone_from_its_checkpoint_and_says_whether_bit_for_bit(
+    engine: Engine, recipe: Recipe, stop_at: int
+) -> None:
+    taken: list[Checkpoint | None] = []
+
+    def keep(boundary: StepBoundary) -> None:
+        if boundary.step == stop_at:
+            taken.append(boundary.checkpoint())
+            raise _TakenOut
+
+    engine.generate_batch(recipe, [_member(SPEC), _member(OTHER, Recorder(keep)), _member(THIRD)])
+    (kept,) = taken
+    assert kept is not None
+    hooks = Recorder()
+    request = RenderRequest(spec=OTHER, checkpoint=Checkpoint.from_bytes(kept.to_bytes()))
+    clip = engine.generate(recipe, request, hooks)
+    assert hooks.steps == [(step, 5) for step in range(stop_at + 1, 6)]
+    assert clip.resumed_from_step == stop_at
+    assert clip.exact_resume is isinstance(engine, FakeEngine)
+    _assert_close_to_its_single_run(engine, recipe, clip, OTHER)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.6])

@@ -592,15 +592,6 @@ async def test_out_of_memory_with_nothing_to_help_is_tried_once_more_and_says_so
 # What the owner sees
 
 
-async def test_the_neighbours_of_a_poisoned_job_lose_nothing(
-    studio: Studio, worker: MessageWorker, creator: Principal
-) -> None:
-    job = await submit(studio, creator)
-    for _ in range(15):
-        await worker.fail(await worker.take(job.id), FailureCause.BATCH_NEIGHBOUR)
-    assert (await get_generation(studio, creator, job.id)).state is JobState.QUEUED
-
-
 async def test_an_owner_sees_every_attempt_and_a_stranger_none(
     studio: Studio, worker: MessageWorker, creator: Principal
 ) -> None:

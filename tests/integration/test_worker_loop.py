@@ -20,7 +20,7 @@ from backend.contracts import (
     Wish,
 )
 from gpu_worker.fake_engine import FakeEngine, FakeSettings, Fault
-from gpu_worker.loop import MOST_ATTEMPTS_HELD
+from gpu_worker.loop import MOST_PASSES_HELD
 from gpu_worker.objects import RetryPolicy
 from tests.integration.worker_rig import (
     QUICK,
@@ -208,7 +208,7 @@ async def test_a_report_that_nobody_ever_acknowledges_is_given_up(
 async def test_unacknowledged_reports_take_no_place_from_new_orders(
     control: ControlPlane, server: ObjectServer
 ) -> None:
-    orders = [make_order(server, f"held-{number}", steps=1) for number in range(MOST_ATTEMPTS_HELD + 2)]
+    orders = [make_order(server, f"held-{number}", steps=1) for number in range(MOST_PASSES_HELD + 2)]
     async with worker_in_process(control.redis_url, server, fake()):
         for order in orders:
             await control.order(order)

@@ -44,9 +44,10 @@ from backend.contracts.wire import ORDER_FUNCTION, UPLINK_FIELD
 from backend.ending import end_tasks
 from backend.recipes import CATALOGUE, Recipe
 from gpu_worker.engine import Engine
-from gpu_worker.loop import Pace, WorkerLoop
+from gpu_worker.loop import WorkerLoop
 from gpu_worker.objects import ObjectClient, RetryPolicy
 from gpu_worker.order_queue import serve_orders
+from gpu_worker.pace import Pace
 from gpu_worker.uplink import Uplink
 
 CHECKOUT = Path(__file__).resolve().parents[2]

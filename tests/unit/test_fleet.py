@@ -77,7 +77,7 @@ def test_what_was_next_runs_when_the_first_leaves() -> None:
     fleet.occupy("w1", Slot.NEXT, occupant("b"))
     assert fleet.left("job-a") == ("w1", "a")
     (worker,) = fleet.live(0)
-    assert worker.slots == {Slot.RUN: occupant("b")}
+    assert worker.slots == {Slot.RUN: [occupant("b")]}
     assert fleet.holds("job-b") == "b"
 
 

@@ -36,7 +36,7 @@ def test_names_say_what_they_count_in_base_units() -> None:
         assert not re.search(r"_(ms|millis|minutes|mb|percent)(_|$)", family.name)
         assert isinstance(made, Counter | Gauge | Histogram)
         if isinstance(made, Histogram):
-            assert family.name.endswith("_seconds")
+            assert family.name.endswith(("_seconds", "_clips"))
 
 
 def families_of(text: str) -> dict[str, dict[str, float]]:

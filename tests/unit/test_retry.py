@@ -60,20 +60,21 @@ def test_a_job_that_kills_worker_after_worker_ends_and_is_not_called_guilty() ->
     assert failed(*killed) is Outlook.WORKERS_FAIL
 
 
-@pytest.mark.parametrize(
-    "cause", [Cause.PREEMPTED, Cause.HANDED_BACK, Cause.BATCH_NEIGHBOUR, Cause.CANCELLED]
-)
+@pytest.mark.parametrize("cause", [Cause.PREEMPTED, Cause.HANDED_BACK, Cause.CANCELLED])
 @given(times=st.integers(1, 100))
 def test_what_is_nobodys_fault_costs_a_job_nothing(cause: Cause, times: int) -> None:
     assert failed(*[(cause, "w1")] * times) is Outlook.AGAIN
     assert failed(*[(cause, "w1")] * times, (Cause.ENGINE_ERROR, "w1")) is Outlook.AGAIN
 
 
-def test_after_a_batch_failed_each_of_its_jobs_runs_alone() -> None:
+def test_a_job_that_may_have_broken_something_runs_alone_from_then_on() -> None:
     assert may_share_batch([])
-    assert may_share_batch([Cause.PREEMPTED, Cause.LEASE_EXPIRED])
-    assert not may_share_batch([Cause.BATCH_NEIGHBOUR])
-    assert not may_share_batch([Cause.ENGINE_ERROR])
+    assert may_share_batch([Cause.PREEMPTED, Cause.HANDED_BACK, Cause.NOT_TAKEN, Cause.STORAGE_ERROR])
+    for cause in (Cause.ENGINE_ERROR, Cause.NOT_A_NUMBER, Cause.OUT_OF_MEMORY):
+        assert not may_share_batch([cause])
+    # It may have killed or stopped its worker: it must not do so to others.
+    for cause in (Cause.LEASE_EXPIRED, Cause.WORKER_LOST, Cause.STALLED):
+        assert not may_share_batch([Cause.PREEMPTED, cause])
 
 
 def test_out_of_memory_goes_to_a_larger_worker_then_saves_memory_then_gives_up() -> None:

@@ -281,6 +281,11 @@ def test_a_busy_worker_that_has_the_model_gets_the_job_where_loading_would_take_
     assert found[0].worker_id == "a"
 
 
+def batch(queue: FairQueue, first: QueuedJob, *workers: WorkerView, most: int = 3) -> list[str]:
+    beside = queue.batch_with(first, GPU, workers or [GPU], most=most)
+    return [other.job_id for other in beside]
+
+
 def test_a_batch_is_made_of_equal_jobs_and_keeps_to_limits() -> None:
     queue = open_queue()
     queue.add(job("one", account="a", batch_key="k", at=0))
@@ -289,7 +294,79 @@ def test_a_batch_is_made_of_equal_jobs_and_keeps_to_limits() -> None:
     queue.add(job("mine", account="a", batch_key="k", at=3, limit=1))
     first = queue.pick(GPU, 4)
     assert first is not None
-    assert [j.job_id for j in queue.batch_with(first, 4)] == ["two"]
+    assert batch(queue, first, most=4) == ["two"]
+
+
+def test_a_batch_takes_the_most_entitled_and_no_more_than_it_may() -> None:
+    queue = open_queue()
+    for at, name in enumerate(["one", "two", "three", "four", "five"]):
+        queue.add(job(name, account=name, batch_key="k", at=at))
+    first = queue.pick(GPU, 5)
+    assert first is not None
+    assert batch(queue, first, most=2) == ["two", "three"]
+    assert batch(queue, first, most=0) == []
+
+
+def test_a_batch_takes_nothing_that_another_worker_could_start_now() -> None:
+    queue = open_queue()
+    for name in ("one", "two"):
+        queue.add(job(name, account=name, batch_key="k"))
+    first = queue.pick(GPU, 1)
+    assert first is not None
+    idle = WorkerView(worker_id="idle", recipes=GPU.recipes, memory_gb=80)
+    busy = WorkerView(worker_id="busy", recipes=GPU.recipes, memory_gb=80, busy_s=9)
+    elsewhere = WorkerView(worker_id="elsewhere", recipes=frozenset({"else"}), memory_gb=80)
+    assert batch(queue, first, GPU, idle) == []
+    assert batch(queue, first, GPU, busy, elsewhere) == ["two"]
+
+
+def test_what_goes_first_shares_no_batch_with_what_does_not() -> None:
+    queue = open_queue(shares={"free": TierShare(weight=1, ceiling_s=100)})
+    queue.add(job("late", account="a", batch_key="k", at=0))
+    queue.add(job("in_time", account="b", batch_key="k", at=90))
+    first = queue.pick(GPU, 95)
+    assert first is not None
+    assert first.job_id == "late"
+    assert batch(queue, first) == []
+
+
+def start_batches(queue: FairQueue, count: int, most: int, now_s: float = 0) -> list[QueuedJob]:
+    """What so many passes of one worker run; each ends before the next begins."""
+    ran: list[QueuedJob] = []
+    for _pass in range(count):
+        first = queue.pick(GPU, now_s)
+        if first is None:
+            break
+        beside = queue.batch_with(first, GPU, [GPU], most=most)
+        for each in (first, *beside):
+            queue.start(each, now_s, in_batch=each is not first)
+        for each in (first, *beside):
+            queue.remove(each.job_id)
+        ran += [first, *beside]
+    return ran
+
+
+def test_who_is_batched_gets_no_more_than_a_share() -> None:
+    queue = open_queue(shares={"free": TierShare(weight=1)})
+    for at in range(40):
+        queue.add(job(f"together{at}", account="together", batch_key="k", gpu_s=10, at=at))
+        queue.add(job(f"single{at}", account="single", gpu_s=10, at=at))
+    ran = start_batches(queue, 16, most=3)
+    work = Counter(each.account_id for each in ran)
+    assert abs(work["together"] - work["single"]) <= 4
+
+
+def test_batches_do_not_move_the_present_past_who_comes_next() -> None:
+    queue = open_queue(shares={"free": TierShare(weight=1)})
+    for at in range(8):
+        queue.add(job(f"together{at}", account="together", batch_key="k", gpu_s=10, at=at))
+        queue.add(job(f"single{at}", account="single", gpu_s=10, at=at))
+    start_batches(queue, 1, most=3)
+    queue.add(job("newcomer", account="newcomer", gpu_s=10, at=9))
+    place = queue.place("newcomer", 10)
+    assert place is not None
+    assert place.position is not None
+    assert place.position <= 3
 
 
 rows = st.lists(
@@ -307,15 +384,25 @@ rows = st.lists(
 def filled(found: list[tuple[str, str, int, str]], queue: FairQueue) -> FairQueue:
     for index, (account, tier, gpu_s, recipe) in enumerate(found):
         queue.add(
-            job(NAMES[index], account=f"{tier}-{account}", tier=tier, gpu_s=gpu_s, recipe=recipe, at=index)
+            job(
+                NAMES[index],
+                account=f"{tier}-{account}",
+                tier=tier,
+                gpu_s=gpu_s,
+                recipe=recipe,
+                at=index,
+                batch_key=recipe,
+            )
         )
     return queue
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows, st.integers(0, 10), st.integers(0, 5), st.sampled_from([0.0, 100.0, 10_000.0]))
+@given(
+    rows, st.integers(0, 10), st.integers(0, 3), st.integers(0, 5), st.sampled_from([0.0, 100.0, 10_000.0])
+)
 def test_places_equal_a_drain(
-    found: list[tuple[str, str, int, str]], served: int, cancelled: int, ceiling_s: float
+    found: list[tuple[str, str, int, str]], served: int, batches: int, cancelled: int, ceiling_s: float
 ) -> None:
     shares = {
         name: TierShare(weight=share.weight * 1.3, ceiling_s=ceiling_s or float("inf"))
@@ -323,6 +410,7 @@ def test_places_equal_a_drain(
     }
     queue = filled(found, open_queue(shares=shares))
     drain(queue, count=served)
+    start_batches(queue, batches, most=2)
     for name in waiting(queue)[: cancelled * 2 : 2]:
         queue.remove(name)
     now_s = 40.0

@@ -111,9 +111,11 @@ class Job(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One try. The partial unique indexes are the leases: one live attempt a job, one a worker's slot.
+    """One try. The partial unique indexes are the leases: one live attempt a job, one a seat of a worker's slot.
 
-    `progressed_at`: when its phase or step last changed. `preempt_until`: until then its worker is asked to stop.
+    Attempts that were made to run in one pass name the same `batch`, lie in one slot and have a `seat` each; of
+    others the batch is null. `progressed_at`: when its phase or step last changed. `preempt_until`: until then its
+    worker is asked to stop.
     """
 
     __tablename__ = "attempts"
@@ -126,6 +128,7 @@ class Attempt(SQLModel, table=True):
             "attempts_slot",
             "worker_id",
             "slot",
+            "seat",
             unique=True,
             postgresql_where=sql("state IN ('ordered','running')"),
         ),
@@ -144,6 +147,9 @@ class Attempt(SQLModel, table=True):
     fence: int
     worker_id: str = c.text()
     slot: str = c.text()
+    seat: int = c.number()
+    batch: str | None = c.optional_text()
+    batch_size: int = c.number(default=1)
     boot_id: str = c.text(default="")
     state: str = c.text(default="ordered")
     cause: str | None = c.optional_text()

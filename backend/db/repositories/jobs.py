@@ -73,7 +73,9 @@ async def end_attempt(
             update(Attempt)
             .where(col(Attempt.id) == attempt.id, col(Attempt.state).in_([*LIVE]))
             .values(state=state.value, cause=cause, message=message[:500], ended_at=func.clock_timestamp())
-            .returning(col(Attempt.started_at), col(Attempt.ended_at), col(Attempt.timings))
+            .returning(
+                col(Attempt.started_at), col(Attempt.ended_at), col(Attempt.timings), col(Attempt.batch_size)
+            )
             .execution_options(synchronize_session=False)
         )
     ).one_or_none()
@@ -81,8 +83,8 @@ async def end_attempt(
         return False
     job = await session.get(Job, attempt.job_id)
     model = job.recipe if job is not None else ""
-    started_at, ended_at, timings = ended
-    ran_s = (ended_at - started_at).total_seconds() if started_at is not None else 0.0
+    started_at, ended_at, timings, together = ended
+    ran_s = (ended_at - started_at).total_seconds() / together if started_at is not None else 0.0
     after_commit(session, lambda: _count_attempt(model, state, ran_s, timings or {}))
     return True
 

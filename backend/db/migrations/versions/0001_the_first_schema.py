@@ -366,6 +366,9 @@ def upgrade() -> None:
     sa.Column('fence', sa.Integer(), nullable=False),
     sa.Column('worker_id', sa.Text(), nullable=False),
     sa.Column('slot', sa.Text(), nullable=False),
+    sa.Column('seat', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('batch', sa.Text(), nullable=True),
+    sa.Column('batch_size', sa.Integer(), server_default='1', nullable=False),
     sa.Column('boot_id', sa.Text(), server_default='', nullable=False),
     sa.Column('state', sa.Text(), server_default='ordered', nullable=False),
     sa.Column('cause', sa.Text(), nullable=True),
@@ -393,7 +396,7 @@ def upgrade() -> None:
     op.create_index('attempts_ended', 'attempts', ['worker_id', sa.literal_column('ended_at DESC')], unique=False, postgresql_where=sa.text('ended_at IS NOT NULL'))
     op.create_index('attempts_lease', 'attempts', ['lease_expires_at'], unique=False, postgresql_where=sa.text("state IN ('ordered','running')"))
     op.create_index('attempts_one_live', 'attempts', ['job_id'], unique=True, postgresql_where=sa.text("state IN ('ordered','running')"))
-    op.create_index('attempts_slot', 'attempts', ['worker_id', 'slot'], unique=True, postgresql_where=sa.text("state IN ('ordered','running')"))
+    op.create_index('attempts_slot', 'attempts', ['worker_id', 'slot', 'seat'], unique=True, postgresql_where=sa.text("state IN ('ordered','running')"))
     op.create_index(op.f('ix_attempts_job_id'), 'attempts', ['job_id'], unique=False)
     op.create_table('feedback',
     sa.Column('job_id', sa.Text(), nullable=False),
