@@ -1,88 +1,39 @@
-"""The worker's loop: from order to report, whatever the engine. It survives bad orders and lost connections.
+"""The worker's loop: takes orders, tells of them in heartbeats, obeys wishes, sends reports until they are taken.
 
-Attempts overlap: while one denoises (one at a time), the next waits with its inputs fetched, and the last is
-encoded and uploaded.
+It survives bad orders and lost connections. Attempts overlap: while one denoises, the next waits with its inputs
+fetched, and the last is encoded and uploaded (`rendering`). Who shares the engine and when, `passes` says.
 """
 
 import asyncio
-import hashlib
-import json
 import os
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from backend.contracts import (
-    AttemptPhase,
-    CheckpointRef,
-    FailureCause,
-    Heartbeat,
-    Order,
-    Outcome,
-    Report,
-    ReportedArtifact,
-    SignedObject,
-    StageTimings,
-    Wish,
-)
+from backend.contracts import AttemptPhase, Heartbeat, Order, Outcome, Report, Wish
 from backend.log import get_logger
 from backend.recipes import Recipe
-from gpu_worker.attempt import AttemptInterruptedError, AttemptRun, Interrupt, Sinks
-from gpu_worker.checkpoint import MAX_CHECKPOINT_BYTES, BadCheckpointError, Checkpoint
-from gpu_worker.encode import EncodedClip, EncodedFile, encode_clip
-from gpu_worker.engine import ConditioningImage, Engine, EngineClip, EngineError, Frames, RenderRequest
-from gpu_worker.images import MAX_IMAGE_BYTES, BadImageError, fit_image
-from gpu_worker.objects import ObjectClient, ObjectError, ObjectMismatchError, ObjectTooLargeError
-from gpu_worker.preview import encode_preview
+from gpu_worker.attempt import AttemptRun, Interrupt, Sinks
+from gpu_worker.delivery import Delivery
+from gpu_worker.engine import Engine, EngineError
+from gpu_worker.objects import ObjectClient
+from gpu_worker.pace import Pace
+from gpu_worker.passes import Passes
+from gpu_worker.rendering import Rendering
+from gpu_worker.reports import Reporter
 from gpu_worker.served import Served
 from gpu_worker.uplink import Uplink
 
 log = get_logger(__name__)
 
-T = TypeVar("T")
 Chore: TypeAlias = Coroutine[Any, Any, None]
 
-MOST_ATTEMPTS_HELD = 4
+MOST_PASSES_HELD = 4
 ENDED_REMEMBERED = 2000
 STUCK_EXIT_CODE = 70
-_OUTCOMES = {
-    Interrupt.STOP: Outcome.STOPPED,
-    Interrupt.PREEMPT: Outcome.PREEMPTED,
-    Interrupt.HAND_BACK: Outcome.HANDED_BACK,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """The loop's intervals and patience, in seconds; how often a report is sent that nobody acknowledges."""
-
-    heartbeat_s: float = 1.0
-    heartbeat_gap_s: float = 0.1
-    wishes_s: float = 1.0
-    report_again_s: float = 2.0
-    report_sends: int = 900
-    stopped_report_sends: int = 3
-    register_again_s: float = 30.0
-    checkpoint_patience_s: float = 60.0
-    preview_patience_s: float = 5.0
-    report_object_patience_s: float = 30.0
-    drain_s: float = 8.0
-    drain_upload_s: float = 4.0
-    drain_acknowledge_s: float = 1.0
-    stuck_after_s: float = 120.0
-
-
-class _RefusedError(Exception):
-    def __init__(self, cause: FailureCause, message: str) -> None:
-        super().__init__(message)
-        self.cause = cause
 
 
 def leave_at_once() -> None:
@@ -111,20 +62,16 @@ class WorkerLoop:
         self._version = version
         self._engine = engine
         self._uplink = uplink
-        self._objects = objects
         self._recipes = recipes
         self._pace = pace or Pace()
         self._on_stuck = on_stuck
         self._runs: dict[str, AttemptRun] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._gpu = asyncio.Lock()
-        self._engine_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._wishes_due = asyncio.Event()
         self._settled = asyncio.Event()
         self._reported = asyncio.Event()
-        self._loading: str | None = None
         self._draining = False
         self._drain_wished = False
         self._seq = 0
@@ -133,13 +80,24 @@ class WorkerLoop:
         self._checkpoint_costs_s: dict[str, float] = {}
         self._look_for_weights()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reporter = Reporter(worker_id=worker_id, boot_id=boot_id)
+        self._delivery = delivery = Delivery(objects, self._pace, self._changed.set)
+        self._passes = Passes(engine, gather_s=self._pace.gather_s)
+        self._rendering = Rendering(
+            engine=engine,
+            passes=self._passes,
+            objects=objects,
+            delivery=delivery,
+            reporter=self._reporter,
+            recipes=recipes,
+        )
         self._sinks = Sinks(
             changed=lambda: self._from_engine(self._changed.set),
             keep_checkpoint=lambda run, kept: self._from_engine(
-                lambda: self._chore(run, self._keep_checkpoint(run, kept))
+                lambda: self._chore(run, delivery.checkpoint(run, kept))
             ),
             show_preview=lambda run, frames: self._from_engine(
-                lambda: self._chore(run, self._show_preview(run, frames))
+                lambda: self._chore(run, delivery.preview(run, frames))
             ),
         )
 
@@ -159,15 +117,17 @@ class WorkerLoop:
                 Order.model_validate_json(raw) if isinstance(raw, str | bytes) else Order.model_validate(raw)
             )
         except ValidationError as error:
-            self._refuse_unreadable(raw, error)
+            refusal = self._reporter.unreadable(raw, error)
+            if refusal is not None:
+                self._spawn(self._send_once(refusal))
             return
         if order.attempt_id in self._runs or order.attempt_id in self._ended:
             log.info("order.repeated", job_id=order.job_id, attempt=order.attempt_id)
             if order.attempt_id in self._runs:
                 self._runs[order.attempt_id].order = order
             return
-        held = sum(run.report is None for run in self._runs.values())
-        if order.worker_id != self._worker_id or self._draining or held >= MOST_ATTEMPTS_HELD:
+        held = {_pass_of(run.order) for run in self._runs.values() if run.report is None} | {_pass_of(order)}
+        if order.worker_id != self._worker_id or self._draining or len(held) > MOST_PASSES_HELD:
             # No heartbeat will name it, so the control plane finds another place for it.
             log.warning(
                 "order.not_taken", job_id=order.job_id, attempt=order.attempt_id, draining=self._draining
@@ -193,19 +153,15 @@ class WorkerLoop:
         """Load a recipe before the first order asks for it, if it can be served here."""
         if name not in self._servable:
             return
-        async with self._gpu:
-            self._loading = name
-            try:
-                await self._on_engine(lambda: self._engine.load(self._recipes[name]))
-            except EngineError as error:
-                log.warning("model.not_loaded", model=name, reason=str(error))
-            finally:
-                self._loading = None
+        try:
+            await self._passes.warm_up(self._recipes[name])
+        except EngineError as error:
+            log.warning("model.not_loaded", model=name, reason=str(error))
         self._changed.set()
 
     async def drain(self) -> None:
         """Hand everything back: stop at the next step, keep a checkpoint, report. Ends within `drain_s`."""
-        self._draining = True
+        self._draining = self._delivery.hurried = True
         end = time.monotonic() + self._pace.drain_s
         for run in self._runs.values():
             if run.report is None:
@@ -214,7 +170,7 @@ class WorkerLoop:
         await self._settle(end, lambda: all(run.report is not None for run in self._runs.values()))
         for run in self._runs.values():
             if run.report is None:
-                self._end(run, self._report(run, Outcome.HANDED_BACK, message="the worker was shut down"))
+                self._end(run, self._reporter.ended(run, Outcome.HANDED_BACK, "the worker was shut down"))
         acknowledged_by = min(end + 1.0, time.monotonic() + self._pace.drain_acknowledge_s)
         await self._settle(acknowledged_by, lambda: not self._runs)
         await self._uplink.send(self._heartbeat())
@@ -225,244 +181,10 @@ class WorkerLoop:
             await _set_within(self._settled, end - time.monotonic())
 
     async def _carry_out(self, run: AttemptRun) -> None:
-        order = run.order
-        try:
-            report = await self._render(run)
-        except AttemptInterruptedError as error:
-            await self._keep_last_checkpoint(run, error)
-            report = self._report(run, _OUTCOMES[error.interrupt])
-        except _RefusedError as error:
-            report = self._failed(run, error.cause, str(error))
-        except EngineError as error:
-            report = self._failed(run, error.cause, str(error))
-        except ObjectError as error:
-            report = self._failed(run, FailureCause.STORAGE_ERROR, str(error))
-        except Exception as error:  # the GPU loop's outer edge: one attempt must not end the worker
-            log.exception("attempt.broke", job_id=order.job_id, attempt=order.attempt_id)
-            report = self._failed(run, FailureCause.ENGINE_ERROR, f"{type(error).__name__}: {error}"[:500])
-        for chore in run.chores:
-            chore.cancel()
-        self._checkpoint_costs_s[order.recipe] = run.checkpoint_cost_s
-        if run.report is not None:
-            return
-        if report.outcome is not Outcome.STOPPED:
-            await self._lay_beside(run, report)
-        self._end(run, report)
-
-    async def _render(self, run: AttemptRun) -> Report:
-        order, started = run.order, time.monotonic()
-        recipe = self._recipe_of(order)
-        run.identity = self._engine.identity(recipe)
-        request = await run.unless_asked(self._fetch(run))
-        await run.unless_asked(self._gpu.acquire())
-        try:
-            run.obey()
-            clip = await self._on_engine(lambda: self._generate(run, recipe, request))
-        finally:
-            self._gpu.release()
-        run.phase = AttemptPhase.UPLOADING
-        self._changed.set()
-        with tempfile.TemporaryDirectory(prefix="zoetrope-") as folder:
-            rendered = time.monotonic()
-            encoded = await asyncio.to_thread(encode_clip, clip.frames, order.spec.fps, Path(folder))
-            encode_s, uploading = time.monotonic() - rendered, time.monotonic()
-            await run.unless_stopped(self._upload(run, encoded))
-            upload_s = time.monotonic() - uploading
-        log.info(
-            "attempt.done",
-            job_id=order.job_id,
-            attempt=order.attempt_id,
-            trace_id=order.trace_id,
-            duration_s=round(time.monotonic() - started, 3),
-        )
-        timings = StageTimings(
-            load_s=run.load_s,
-            text_s=clip.text_s,
-            denoise_s=clip.denoise_s,
-            decode_s=clip.decode_s,
-            encode_s=encode_s,
-            upload_s=upload_s,
-            checkpoint_s=run.checkpoint_s,
-        )
-        return self._report(run, Outcome.DONE).model_copy(
-            update={
-                "artifacts": _artifacts(order, encoded),
-                "timings": timings,
-                "exact_resume": clip.exact_resume,
-                "resumed_from_step": clip.resumed_from_step,
-            }
-        )
-
-    def _generate(self, run: AttemptRun, recipe: Recipe, request: RenderRequest) -> EngineClip:
-        run.obey()
-        run.on_phase(AttemptPhase.LOADING)
-        self._loading, started = recipe.name, time.monotonic()
-        try:
-            self._engine.load(recipe)
-        finally:
-            self._loading, run.load_s = None, time.monotonic() - started
-        run.obey()
-        return self._engine.generate(recipe, request, run)
-
-    async def _on_engine(self, work: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self._engine_thread, work)
-
-    def _recipe_of(self, order: Order) -> Recipe:
-        recipe = self._recipes.get(order.recipe)
-        if recipe is None or recipe.revision != order.recipe_revision:
-            known = ", ".join(f"{each.name}@{each.revision}" for each in self._recipes.values())
-            raise _RefusedError(
-                FailureCause.MODEL_UNAVAILABLE,
-                f"this worker has no recipe {order.recipe}@{order.recipe_revision}; it has {known}",
-            )
-        return recipe
-
-    async def _fetch(self, run: AttemptRun) -> RenderRequest:
-        spec = run.order.spec
-        images = []
-        for conditioning in spec.conditioning:
-            frame_index = conditioning.frame_index + (spec.num_frames if conditioning.frame_index < 0 else 0)
-            if not 0 <= frame_index < spec.num_frames:
-                raise _RefusedError(
-                    FailureCause.BAD_ORDER,
-                    f"frame_index {conditioning.frame_index} is outside the clip's {spec.num_frames} frames",
-                )
-            try:
-                data = await self._objects.get(
-                    conditioning.image, limit_bytes=MAX_IMAGE_BYTES, sha256=conditioning.sha256
-                )
-                pixels = await asyncio.to_thread(fit_image, data, spec.width, spec.height)
-            except (BadImageError, ObjectMismatchError, ObjectTooLargeError) as error:
-                raise _RefusedError(FailureCause.BAD_INPUT, str(error)) from error
-            images.append(
-                ConditioningImage(pixels=pixels, frame_index=frame_index, strength=conditioning.strength)
-            )
-        checkpoint = await self._fetch_checkpoint(run)
-        return RenderRequest(
-            spec=spec,
-            images=tuple(images),
-            checkpoint=checkpoint,
-            saves_memory=run.order.saves_memory,
-        )
-
-    async def _fetch_checkpoint(self, run: AttemptRun) -> Checkpoint | None:
-        resume = run.order.resume
-        if resume is None:
-            return None
-        if resume.identity != run.identity:
-            log.info("checkpoint.of_another_worker", job_id=run.order.job_id, attempt=run.order.attempt_id)
-            return None
-        try:
-            data = await self._objects.get(
-                resume.checkpoint, limit_bytes=MAX_CHECKPOINT_BYTES, sha256=resume.sha256
-            )
-            return await asyncio.to_thread(Checkpoint.from_bytes, data)
-        except (ObjectError, BadCheckpointError) as error:
-            log.warning("checkpoint.unreadable", job_id=run.order.job_id, reason=str(error))
-            return None
-
-    async def _upload(self, run: AttemptRun, encoded: EncodedClip) -> None:
-        # The order is asked anew for each: a repeat of it may have brought newer URLs meanwhile.
-        await self._put_file(run.order.objects.clip, encoded.video)
-        await self._put_file(run.order.objects.thumbnail, encoded.thumbnail)
-        await self._put_file(run.order.objects.spritesheet, encoded.spritesheet)
-
-    async def _put_file(self, target: SignedObject, file: EncodedFile) -> None:
-        await self._objects.put(target, file.path, content_type=file.content_type)
-
-    async def _keep_checkpoint(
-        self, run: AttemptRun, checkpoint: Checkpoint, patience_s: float = 0.0
-    ) -> None:
-        target = run.spare_checkpoint_object()
-        try:
-            data = await asyncio.to_thread(checkpoint.to_bytes)
-            await self._objects.put(
-                target,
-                data,
-                content_type="application/octet-stream",
-                give_up_after_s=patience_s or self._pace.checkpoint_patience_s,
-            )
-            run.durable = CheckpointRef(
-                key=target.key,
-                step=checkpoint.step,
-                sha256=await asyncio.to_thread(_sha256, data),
-                size_bytes=len(data),
-                identity=checkpoint.identity,
-            )
-            self._changed.set()
-        except ObjectError as error:
-            log.warning("checkpoint.not_kept", job_id=run.order.job_id, reason=str(error))
-        finally:
-            run.checkpoint_busy = False
-
-    async def _keep_last_checkpoint(self, run: AttemptRun, error: AttemptInterruptedError) -> None:
-        checkpoint = error.checkpoint
-        if checkpoint is None or error.interrupt is Interrupt.STOP:
-            return
-        patience_s = self._pace.drain_upload_s if self._draining else self._pace.checkpoint_patience_s
-        # An older one may still be on its way to the spare object; the two must not race for it.
-        if run.chores:
-            _, late = await asyncio.wait(run.chores, timeout=patience_s / 2)
-            for chore in late:
-                chore.cancel()
-        await self._keep_checkpoint(run, checkpoint, patience_s)
-
-    async def _show_preview(self, run: AttemptRun, frames: Frames) -> None:
-        try:
-            picture = await asyncio.to_thread(encode_preview, frames)
-            await self._objects.put(
-                run.order.objects.preview,
-                picture,
-                content_type="image/webp",
-                give_up_after_s=self._pace.preview_patience_s,
-            )
-            run.preview_version += 1
-            self._changed.set()
-        except ObjectError as error:
-            log.info("preview.not_shown", job_id=run.order.job_id, reason=str(error))
-        finally:
-            run.preview_busy = False
-
-    async def _lay_beside(self, run: AttemptRun, report: Report) -> None:
-        patience_s = self._pace.drain_upload_s if self._draining else self._pace.report_object_patience_s
-        try:
-            await self._objects.put(
-                run.order.objects.report,
-                report.model_dump_json().encode(),
-                content_type="application/json",
-                give_up_after_s=patience_s,
-            )
-        except ObjectError as error:
-            log.warning("report.not_laid_beside", job_id=run.order.job_id, reason=str(error))
-
-    def _report(self, run: AttemptRun, outcome: Outcome, message: str = "") -> Report:
-        order = run.order
-        return Report(
-            worker_id=self._worker_id,
-            boot_id=self._boot_id,
-            attempt_id=order.attempt_id,
-            job_id=order.job_id,
-            fence=order.fence,
-            outcome=outcome,
-            message=message,
-            steps_done=run.step,
-            steps=run.steps,
-            resumed_from_step=run.resumed_from_step,
-            identity=run.identity,
-            checkpoint=run.durable,
-            timings=StageTimings(load_s=run.load_s),
-        )
-
-    def _failed(self, run: AttemptRun, cause: FailureCause, message: str) -> Report:
-        log.warning(
-            "attempt.failed",
-            job_id=run.order.job_id,
-            attempt=run.order.attempt_id,
-            trace_id=run.order.trace_id,
-            cause=cause,
-            reason=message,
-        )
-        return self._report(run, Outcome.FAILED, message).model_copy(update={"cause": cause})
+        report = await self._rendering.carry_out(run)
+        self._checkpoint_costs_s[run.order.recipe] = run.checkpoint_cost_s
+        if report is not None:
+            self._end(run, report)
 
     def _end(self, run: AttemptRun, report: Report) -> None:
         """From here on the attempt is named in heartbeats, and so keeps its lease, until someone has its report."""
@@ -478,34 +200,6 @@ class WorkerLoop:
         while len(self._ended) > ENDED_REMEMBERED:
             self._ended.popitem(last=False)
 
-    def _refuse_unreadable(self, raw: object, error: ValidationError) -> None:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        message = f"the order can't be read: {where}: {problem['msg']}"
-        log.error("order.unreadable", reason=message)
-        data: object = raw
-        if isinstance(raw, str | bytes):
-            try:
-                data = json.loads(raw)
-            except ValueError:
-                return
-        if not isinstance(data, dict):
-            return
-        try:
-            report = Report.model_validate(
-                {
-                    **{key: data.get(key) for key in ("attempt_id", "job_id", "fence")},
-                    "worker_id": self._worker_id,
-                    "boot_id": self._boot_id,
-                    "outcome": Outcome.FAILED,
-                    "cause": FailureCause.BAD_ORDER,
-                    "message": message,
-                }
-            )
-        except ValidationError:
-            return
-        self._spawn(self._send_once(report))
-
     async def _send_once(self, report: Report) -> None:
         await self._uplink.send(report)
 
@@ -519,7 +213,7 @@ class WorkerLoop:
             hardware=self._engine.hardware,
             recipes=self._servable,
             resident=self._engine.resident(),
-            loading=self._loading,
+            loading=self._passes.loading,
             draining=self._draining or self._drain_wished,
             attempts=tuple(run.status() for run in self._runs.values()),
         )
@@ -611,33 +305,8 @@ class WorkerLoop:
             self._loop.call_soon_threadsafe(call)
 
 
-def _artifacts(order: Order, encoded: EncodedClip) -> tuple[ReportedArtifact, ...]:
-    objects = order.objects
-    return (
-        _artifact("video", objects.clip, encoded.video),
-        _artifact("thumbnail", objects.thumbnail, encoded.thumbnail),
-        _artifact("spritesheet", objects.spritesheet, encoded.spritesheet),
-    )
-
-
-def _artifact(kind: str, target: SignedObject, file: EncodedFile) -> ReportedArtifact:
-    return ReportedArtifact(
-        kind=kind,
-        key=target.key,
-        sha256=file.sha256,
-        size_bytes=file.size_bytes,
-        content_type=file.content_type,
-        width=file.width,
-        height=file.height,
-        num_frames=file.num_frames,
-        fps=file.fps,
-        duration_s=file.duration_s,
-        columns=file.columns,
-    )
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _pass_of(order: Order) -> str:
+    return order.batch.id if order.batch is not None else order.attempt_id
 
 
 async def _set_within(event: asyncio.Event, timeout_s: float | None) -> None:

@@ -14,11 +14,11 @@ from backend.db.listen import OutboxBell
 from backend.domain.attempt import Slot
 from backend.domain.events import Consumer
 from backend.domain.preemption import Run, choose_victim
-from backend.domain.scheduling import FairQueue, QueuedJob
+from backend.domain.scheduling import FairQueue, QueuedJob, WorkerView
 from backend.domain.tiers import Tier
 from backend.log import get_logger
 from backend.recipes import CATALOGUE
-from backend.services.dispatch_generation import Term, dispatch_generation, due_orders
+from backend.services.dispatch_generation import Term, dispatch_batch, due_orders
 from backend.services.judge_worker import read_standings
 from backend.services.preempt_generation import preempt_generation
 from backend.services.scheduling_state import (
@@ -214,7 +214,7 @@ class Dispatcher:
         worker_id, attempt_id = where
         self._stopping.pop(attempt_id, None)
         following = self._fleet.runs(worker_id)
-        if following is not None:
+        if following:
             await promote_next(self._studio, following)
         await send_wishes(
             self._studio.wakeups.redis,
@@ -251,26 +251,41 @@ class Dispatcher:
             found = self._queue.next_start(self._fleet.views(mono_s, without=without), self._now_s())
             if found is None:
                 return
-            worker_id, job = found[0].worker_id, found[1]
-            slot = self._fleet.slot_for(worker_id)
-            order = None
-            if slot is not None:
-                order = await dispatch_generation(
-                    self._studio, self._term, job_id=job.job_id, worker_id=worker_id, slot=slot
-                )
-            if order is None or slot is None:
+            refused = await self._give(*found, mono_s)
+            if refused:
                 # The database knows better: this worker gets nothing more in this round.
-                without.add(worker_id)
-                await self.refresh([job.job_id])
-                continue
-            self._queue.start(job, self._now_s())
+                without.add(found[0].worker_id)
+                await self.refresh(refused)
+
+    async def _give(self, worker: WorkerView, job: QueuedJob, mono_s: float) -> list[str]:
+        """Give a worker the job, and what may share its pass. Those that it could not be given are returned."""
+        worker_id, recipe = worker.worker_id, CATALOGUE.get(job.recipe)
+        slot = self._fleet.slot_for(worker_id)
+        if slot is None:
+            return [job.job_id]
+        most = 0 if recipe is None or self._fleet.takes_one(worker_id) else recipe.max_batch - 1
+        beside = self._queue.batch_with(job, worker, self._fleet.views(mono_s), most=most)
+        wanted = {each.job_id: each for each in (job, *beside)}
+        orders = await dispatch_batch(
+            self._studio, self._term, job_ids=list(wanted), worker_id=worker_id, slot=slot
+        )
+        for order in orders:
+            given = wanted.pop(order.job_id)
+            self._queue.start(given, self._now_s(), in_batch=given is not job)
             self._fleet.occupy(
                 worker_id,
                 slot,
-                Occupant(job_id=job.job_id, attempt_id=order.attempt_id, recipe=job.recipe, gpu_s=job.gpu_s),
+                Occupant(
+                    job_id=given.job_id,
+                    attempt_id=order.attempt_id,
+                    recipe=given.recipe,
+                    gpu_s=given.gpu_s,
+                ),
             )
-            log.info("job.dispatched", job_id=job.job_id, attempt=order.attempt_id, worker_id=worker_id)
+            log.info("job.dispatched", job_id=given.job_id, attempt=order.attempt_id, worker_id=worker_id)
+        for order in orders:
             await send_order(self._queues, order)
+        return list(wanted)
 
     async def _tend(self) -> None:
         """What is due every second: orders again, workers' standings, full tiers, a job to stop for another."""
@@ -286,24 +301,35 @@ class Dispatcher:
             self._fleet.may_take(worker_id, allowed)
 
     async def _preempt(self, now_s: float, mono_s: float) -> None:
-        runs = [
-            Run(
-                worker=view,
-                job=job,
-                left_s=occupant.left_s(self._outlook.speeds.p50),
-                stop_s=(occupant.step_s or 1.0) + 1.0,
-                stopped=self._stops.get(occupant.job_id, 0),
-            )
-            for view, occupant in self._fleet.running(mono_s)
-            if (job := self._queue.running_job(occupant.job_id)) is not None
-            and self._stopping.get(occupant.attempt_id, 0.0) <= mono_s
-        ]
-        victim = choose_victim(self._queue, runs, now_s)
-        attempt_id = self._fleet.holds(victim.job.job_id) if victim is not None else None
-        if victim is None or attempt_id is None:
+        """Ask a worker to stop all that is in its pass, where a job of another tier can't wait for it."""
+        passes = {
+            run.job.job_id: (run, together)
+            for view, together in self._fleet.running(mono_s)
+            if (run := self._run_of(view, together, mono_s)) is not None
+        }
+        victim = choose_victim(self._queue, [run for run, _together in passes.values()], now_s)
+        if victim is None:
             return
-        asked = await preempt_generation(self._studio, self._term, attempt_id=attempt_id)
-        if asked is not None:
-            self._stops[asked.job_id] = victim.stopped + 1
-            self._stopping[attempt_id] = mono_s + asked.within.total_seconds()
-            await send_wishes(self._studio.wakeups.redis, asked.wishes)
+        for occupant in passes[victim.job.job_id][1]:
+            asked = await preempt_generation(self._studio, self._term, attempt_id=occupant.attempt_id)
+            if asked is not None:
+                self._stops[asked.job_id] = victim.stopped + 1
+                self._stopping[occupant.attempt_id] = mono_s + asked.within.total_seconds()
+                await send_wishes(self._studio.wakeups.redis, asked.wishes)
+
+    def _run_of(self, worker: WorkerView, together: list[Occupant], mono_s: float) -> Run | None:
+        """What a worker runs, as something to stop. None: it is stopping, or the queue knows nothing of it."""
+        first = together[0]
+        job = self._queue.running_job(first.job_id)
+        left_s = self._fleet.left_s_of(first.job_id, self._outlook.speeds.p50)
+        if job is None or left_s is None:
+            return None
+        if any(self._stopping.get(each.attempt_id, 0.0) > mono_s for each in together):
+            return None
+        return Run(
+            worker=worker,
+            job=job,
+            left_s=left_s,
+            stop_s=(first.step_s or 1.0) + 1.0,
+            stopped=max(self._stops.get(each.job_id, 0) for each in together),
+        )
