@@ -14,10 +14,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.auth.principal import Principal, Role
+from backend.db.away import is_away
 from backend.domain import errors
 from backend.recipes import CATALOGUE, DEFAULT_RECIPE
 from backend.services.cancel_generation import cancel_generation
@@ -66,7 +66,7 @@ from frontend.views import (
     QuoteView,
 )
 
-_AWAY = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable, ConnectionError)
+_AWAY = (RedisError, StorageUnavailable, ConnectionError)
 _FIELDS = {"num_inference_steps": "steps", "input_reference": "image_id"}
 _FIELD_WORDS = {"num_inference_steps": "Steps", "guidance_scale": "Guidance", "input_reference": "Image"}
 _MOST_PROMPT_CHARS = 5000
@@ -113,6 +113,10 @@ def _said_to_pages(
             words = _in_page_words(error.message)
             raise Refused(words, _FIELDS.get(field, field), error.code, again_at) from error
         except _AWAY as error:
+            raise Unavailable from error
+        except SQLAlchemyError as error:
+            if not is_away(error):
+                raise
             raise Unavailable from error
 
     update_wrapper(wrapped, method)

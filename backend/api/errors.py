@@ -9,10 +9,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from backend.db.away import is_away
 from backend.domain.clean_text import shown
 from backend.domain.errors import ModerationBlocked, Unavailable, ZoetropeError
 from backend.log import get_logger
@@ -20,8 +19,8 @@ from backend.storage import StorageUnavailable
 
 log = get_logger(__name__)
 
-AWAY = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable, ConnectionError)
-"""What a part of the studio being away looks like. Nothing was lost: trying again is right."""
+AWAY = (RedisError, StorageUnavailable, ConnectionError)
+"""What a part of the studio being away looks like, beside the database. Nothing was lost: trying again is right."""
 
 _TYPES = {
     400: "invalid_request_error",
@@ -81,7 +80,7 @@ def unexpected_response(error: Exception) -> JSONResponse:
 
     Neither tells the client our insides.
     """
-    if isinstance(error, AWAY):
+    if isinstance(error, AWAY) or is_away(error):
         log.warning("request.part_away", error=type(error).__name__)
         return error_response(Unavailable(retry_after=_RETRY_WHEN_AWAY))
     log.error("request.failed", exc_info=error)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend import metrics
 from backend.api.client_address import is_loopback
@@ -15,6 +16,7 @@ from backend.api.dependencies import StudioDep
 from backend.api.errors import AWAY
 from backend.api.limits import coarse_limit
 from backend.api.readiness import Findings, Readiness
+from backend.db.away import is_away
 from backend.domain.attempt import LEASE
 from backend.metrics_socket import figures_of_all
 from backend.services.check_ledger import last_check
@@ -84,6 +86,10 @@ async def _measure(studio: Studio) -> None:
             last = await last_check(studio)
     except (*AWAY, TimeoutError):
         return
+    except SQLAlchemyError as error:
+        if is_away(error):
+            return
+        raise
     if last is not None:
         metrics.ledger_disagreements.set(last.disagreements)
         metrics.ledger_checked.set(last.ended_at.timestamp())
