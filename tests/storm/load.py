@@ -229,6 +229,8 @@ class Load:
                     job_id = str(answer.json()["id"])
                     asked.answered_with.append(job_id)
                     return job_id
+                if answer.status_code == 500:
+                    self._odd("a submission", answer)
                 if answer.status_code in _TRANSIENT:
                     asked.unread += 1
                 elif answer.status_code not in _REFUSALS:
@@ -294,6 +296,8 @@ class Load:
             with contextlib.suppress(httpx.HTTPError):
                 answer = await self._http.request(method, self._base() + path, headers=self._headers(tenant))
                 self.memory.answers[_label(answer)] += 1
+                if answer.status_code == 500:
+                    self._odd(method, answer)
                 if answer.status_code not in _TRANSIENT | _REFUSALS:
                     return answer
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
@@ -311,7 +315,7 @@ class Load:
             except httpx.HTTPError:
                 continue
             if answer.status_code != 200:
-                if answer.status_code not in _TRANSIENT | _REFUSALS:
+                if answer.status_code == 500 or answer.status_code not in _TRANSIENT | _REFUSALS:
                     self._odd("a list", answer)
                 continue
             self.memory.polls += 1

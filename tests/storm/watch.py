@@ -30,9 +30,11 @@ from tests.storm.invariants import (
     overdue,
     unheld,
 )
-from tests.storm.plan import WORKERS, Kind
+from tests.storm.plan import WEBS, WORKERS, Kind
 
 SAMPLE_S = 0.5
+STILL_S = 1.5
+"""Between two samples, when the machine is too busy to be judged by its times; a leader is deaf after 3 s of it."""
 QUERY_S = 5.0
 TERM_LEASE = timedelta(seconds=4)
 LEADS_WITHIN = timedelta(seconds=30)
@@ -78,10 +80,11 @@ class Watcher:
         self._bases = bases
         self._struck = struck
         self._over = over
-        self._started_at = datetime.now(UTC)
+        self._stood_still_at = datetime.now(UTC)
         self._connection: asyncpg.Connection | None = None
         self._unwell_until = datetime.now(UTC)
-        self._web_answered_at: datetime | None = None
+        self._webs_answered_at: dict[str, datetime] = {}
+        self._sampled_at = time.monotonic()
         self._valkey_answered_at: datetime | None = None
         self.seen = Seen()
         self.latest: Sample | None = None
@@ -163,12 +166,17 @@ class Watcher:
     def _judge(self, sample: Sample) -> None:
         self.seen.samples += 1
         struck = self._struck()
+        now_s = time.monotonic()
+        if now_s - self._sampled_at > STILL_S:
+            # The machine had no time for us, and so none for a leader.
+            self._stood_still_at = sample.at
         if not sample.leads:
             self._unwell_until = sample.at
-        deaf = max(deaf_until(struck, self._started_at), self._unwell_until + TAKEOVER)
+        self._sampled_at = now_s
+        deaf = max(deaf_until(struck, self._stood_still_at), self._unwell_until + TAKEOVER)
         found = changes(self.latest.jobs, sample.jobs) if self.latest is not None else []
         found += overdue(sample, deaf) + unheld(sample)
-        found += leaderless(sample, deaf_until(struck, self._started_at) - TAKEOVER, LEADS_WITHIN)
+        found += leaderless(sample, deaf_until(struck, self._stood_still_at), LEADS_WITHIN)
         for each in found:
             self.seen.violations.setdefault((each.rule, each.subject), each)
         self.latest = sample
@@ -182,15 +190,16 @@ class Watcher:
                 recovery.after_s = max(0.0, (sample.at - recovery.struck.ended_at).total_seconds())
 
     def _is_well_since(self, struck: Struck, sample: Sample) -> bool:
-        """Whether database, leader, workers, Valkey and both web processes have all worked after this fault's end."""
+        """Whether database, leader, workers, Valkey and web processes have all worked after this fault's end.
+
+        But for those that another fault has struck since.
+        """
         # What was already on its way when it ended proves nothing.
         since = struck.ended_at + timedelta(seconds=0.3)
-        evidence = [
-            sample.renewed_at,
-            self._web_answered_at,
-            self._valkey_answered_at,
-            *(sample.heartbeats.get(name) for name in WORKERS),
-        ]
+        elsewhere = {each.target for each in self._struck() if each.ended_at > struck.ended_at}
+        evidence = [sample.renewed_at, self._valkey_answered_at]
+        evidence += [self._webs_answered_at.get(name) for name in WEBS if name not in elsewhere]
+        evidence += [sample.heartbeats.get(name) for name in WORKERS if name not in elsewhere]
         if struck.kind is Kind.KILL_MODERATOR and _waits_for_judgement(sample):
             evidence.append(sample.judged_at)
         return all(moment is not None and moment > since for moment in evidence)
@@ -199,10 +208,10 @@ class Watcher:
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             while True:
                 asked_at = datetime.now(UTC)
-                with contextlib.suppress(httpx.HTTPError):
-                    for base in self._bases:
+                for name, base in zip(WEBS, self._bases, strict=True):
+                    with contextlib.suppress(httpx.HTTPError):
                         (await client.get(f"{base}/healthz")).raise_for_status()
-                    self._web_answered_at = asked_at
+                        self._webs_answered_at[name] = asked_at
                 await asyncio.sleep(SAMPLE_S)
 
     async def _ask_valkey(self) -> None:
