@@ -1,13 +1,15 @@
 """The scheduler over the shipped trace on a virtual clock: the figures that docs/scheduling.md states."""
 
-import random
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from statistics import mean
 
 import pytest
 
-from backend.domain.shares import TierShare
+from backend.domain.shares import TierShare, effective_weights
 from backend.domain.tiers import TIERS
+from backend.simulator.backlogged import backlogged
 from backend.simulator.generate import TraceOptions, generate
 from backend.simulator.policies import PolicyName
 from backend.simulator.report import Figures, figures_of
@@ -76,27 +78,8 @@ def test_the_p90_of_the_eta_holds_nine_times_of_ten() -> None:
     assert 0.85 <= coverage <= 0.95
 
 
-def backlogged_trace() -> list[TraceJob]:
-    rng = random.Random(1)
-    jobs = []
-    for index in range(6000):
-        tier = ("free", "plus", "pro")[index % 3]
-        model = rng.choices(range(20), [1 / (rank + 1) for rank in range(20)])[0]
-        jobs.append(
-            TraceJob(
-                arrival_s=rng.random() * 7200,
-                user=f"{tier}{rng.randrange(150)}",
-                tier=tier,
-                model=f"m{model}",
-                gpu_s=rng.lognormvariate(3.1, 0.6),
-                vram_gb=24,
-            )
-        )
-    return sorted(jobs, key=lambda job: job.arrival_s)
-
-
 def test_with_every_tier_backlogged_shares_are_within_two_points_of_weights() -> None:
-    tiers = figures_of(simulated(backlogged_trace()))["tiers"]
+    tiers = figures_of(simulated(backlogged()))["tiers"]
     for tier in tiers.values():
         assert tier["share"] == pytest.approx(tier["weight_share"], abs=0.02)
 
@@ -115,6 +98,41 @@ def test_when_half_of_the_workers_vanish_every_accepted_job_still_ends() -> None
     middle_s = jobs[len(jobs) // 2].arrival_s
     outcome = simulated(jobs, halve_at_s=middle_s)
     assert all(fate.refused or fate.ended_s is not None for fate in outcome.fates)
+
+
+HALVE_AT_S = 3600.0
+
+
+@cache
+def halved() -> Outcome:
+    return simulated(backlogged(), halve_at_s=HALVE_AT_S)
+
+
+def test_when_half_of_the_workers_vanish_shares_hold_to_three_points_of_weights() -> None:
+    started: Counter[str] = Counter()
+    for fate in halved().fates:
+        if fate.started_s is not None and HALVE_AT_S < fate.started_s < HALVE_AT_S + 2 * 3600:
+            started[fate.job.tier] += round(fate.job.gpu_s * 1000)
+    weights = effective_weights(SHARES)
+    for tier, weight in weights.items():
+        share = started[tier] / started.total()
+        assert share == pytest.approx(weight / sum(weights.values()), abs=0.03), tier
+
+
+def test_an_eta_said_ten_seconds_after_half_of_the_workers_vanished_counts_on_the_other_half() -> None:
+    def mean_promise_s(outcome: Outcome, begin_s: float) -> float:
+        """Said to those who came in these five minutes."""
+        return mean(
+            fate.promised.p50_s
+            for fate in outcome.fates
+            if fate.promised is not None and begin_s < fate.job.arrival_s < begin_s + 300
+        )
+
+    undisturbed = simulated(backlogged())
+    before_s = HALVE_AT_S - 310
+    assert mean_promise_s(halved(), before_s) == mean_promise_s(undisturbed, before_s)
+    after_s = HALVE_AT_S + 10
+    assert mean_promise_s(halved(), after_s) > 1.5 * mean_promise_s(undisturbed, after_s)
 
 
 def test_the_same_trace_and_seed_give_the_same_figures() -> None:
