@@ -84,9 +84,9 @@ async def run_together(parts: Mapping[str, Coroutine[Any, Any, None]]) -> None:
         finally:
             if living := [task.get_name() for task in tasks if not task.done()]:
                 raise LeaderStuck(", ".join(living))
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    if errors:
+        raise errors[0]
 
 
 async def _stop(working: "asyncio.Task[None]") -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import event, text
+from sqlalchemy import Dialect, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 STATEMENT_TIMEOUT_MS = 30_000
@@ -36,6 +38,18 @@ def _refuse_closed(connection: PoolProxiedConnection, *_: object) -> None:
         raise DisconnectionError
 
 
+def _connect(
+    dialect: Dialect, _record: ConnectionPoolEntry, values: list[Any], named: dict[str, Any]
+) -> DBAPIConnection:
+    """A server whose socket is missing, or that doesn't answer in time, is as far away as one that refuses."""
+    try:
+        return dialect.connect(*values, **named)
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise ConnectionError(f"Postgres can't be reached ({type(error).__name__})") from error
+
+
 class Database:
     """Postgres. Made once a process; `close` it at the end."""
 
@@ -59,6 +73,7 @@ class Database:
                 },
             },
         )
+        event.listen(self.engine.sync_engine, "do_connect", _connect)
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._unframed = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 

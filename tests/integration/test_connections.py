@@ -76,3 +76,33 @@ async def test_a_connection_that_lives_is_used_again(pg_url: str) -> None:
         assert await answers(db) == await answers(db)
     finally:
         await db.close()
+
+
+@pytest.mark.parametrize("host", ["/nowhere/run", "127.0.0.1:1"], ids=["no socket", "nobody listens"])
+async def test_a_server_that_is_not_there_is_a_connection_error(host: str) -> None:
+    url = (
+        f"postgresql://zoetrope@/zoetrope?host={host}"
+        if host.startswith("/")
+        else f"postgresql://zoetrope@{host}/zoetrope"
+    )
+    db = Database(url)
+    try:
+        with pytest.raises(ConnectionError):
+            await db.ping()
+    finally:
+        await db.close()
+
+
+async def test_a_server_that_does_not_answer_in_time_is_a_connection_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(*_values: object, **_named: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("asyncpg.connect", never)
+    db = Database("postgresql://zoetrope@127.0.0.1:1/zoetrope")
+    try:
+        with pytest.raises(ConnectionError):
+            await db.ping()
+    finally:
+        await db.close()

@@ -1,6 +1,7 @@
 """The control worker's parts on real Postgres and Valkey: leading, relaying, dispatching, collecting."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -190,6 +191,19 @@ async def test_when_one_part_of_the_leaders_work_ends_all_end_and_its_error_is_t
         with pytest.raises(LookupError, match="a part"):
             await run_together({"others": others(), "fails": fails()})
     assert ended.is_set()
+
+
+async def test_of_parts_that_fail_at_the_same_moment_no_error_is_left_unheard() -> None:
+    unheard: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unheard.append(context))
+
+    async def fails() -> None:
+        raise LookupError("a part")
+
+    with pytest.raises(LookupError, match="a part"):
+        await run_together({"one": fails(), "other": fails()})
+    gc.collect()
+    assert unheard == []
 
 
 async def test_a_part_that_swallows_cancellations_is_ended_all_the_same(
