@@ -97,15 +97,15 @@ class Report:
 
 
 def late_recoveries(seen: Seen, within_s: float = RECOVERS_WITHIN_S) -> list[Violation]:
-    """After each fault everybody works again within the bound."""
+    """After each fault, and what came on top of it, everybody works again within the bound."""
     return [
         Violation(
             rule=Rule.NOT_RECOVERED,
             subject=f"{each.struck.kind.value} {each.struck.target}".strip(),
-            words="never" if each.after_s is None else f"after {each.after_s:.1f} s",
+            words="never" if each.undisturbed_s is None else f"after {each.undisturbed_s:.1f} s",
         )
         for each in seen.recoveries
-        if each.after_s is None or each.after_s > within_s
+        if each.undisturbed_s is None or each.undisturbed_s > within_s
     ]
 
 

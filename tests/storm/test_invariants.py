@@ -319,8 +319,8 @@ class TestTime:
     STRUCK = Struck(kind=Kind.KILL_WEB, target="web-1", began_at=NOON, ended_at=NOON)
 
     def test_everybody_is_back_to_work_in_time(self) -> None:
-        def seen(after_s: float | None) -> Seen:
-            return Seen(recoveries=[Recovery(struck=self.STRUCK, after_s=after_s)])
+        def seen(undisturbed_s: float | None) -> Seen:
+            return Seen(recoveries=[Recovery(struck=self.STRUCK, undisturbed_s=undisturbed_s)])
 
         assert late_recoveries(seen(59.0)) == []
         assert rules(late_recoveries(seen(61.0))) == [Rule.NOT_RECOVERED]

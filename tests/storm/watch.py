@@ -54,6 +54,8 @@ class Recovery:
 
     struck: Struck
     after_s: float | None = None
+    undisturbed_s: float | None = None
+    """Of these the last without another fault, on a machine that had time."""
 
 
 @dataclass(kw_only=True)
@@ -187,7 +189,11 @@ class Watcher:
         self.seen.recoveries += [Recovery(struck=each) for each in over[len(self.seen.recoveries) :]]
         for recovery in self.seen.recoveries:
             if recovery.after_s is None and self._is_well_since(recovery.struck, sample):
-                recovery.after_s = max(0.0, (sample.at - recovery.struck.ended_at).total_seconds())
+                ended_at = recovery.struck.ended_at
+                disturbed = [each.ended_at for each in self._struck() if each.ended_at <= sample.at]
+                recovery.after_s = max(0.0, (sample.at - ended_at).total_seconds())
+                quiet_since = max(ended_at, self._stood_still_at, *disturbed)
+                recovery.undisturbed_s = max(0.0, (sample.at - quiet_since).total_seconds())
 
     def _is_well_since(self, struck: Struck, sample: Sample) -> bool:
         """Whether database, leader, workers, Valkey and web processes have all worked after this fault's end.
