@@ -1,9 +1,11 @@
-"""Models on this machine: `models list|check|pull`. For GPU hosts too: no studio, database or torch is needed."""
+"""Models on this machine: `models list|check|pull|measure`. For GPU hosts too: no studio or database is needed."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from backend.cli.upkeep import become_module
 from backend.operator_errors import OperatorError
 from backend.recipes import CATALOGUE, Recipe
 
@@ -19,6 +21,7 @@ def register(app: typer.Typer) -> None:
     models.command("list")(list_models)
     models.command("check")(check)
     models.command("pull")(pull)
+    models.command("measure")(measure)
     app.add_typer(models, name="models")
 
 
@@ -71,6 +74,24 @@ def pull(names: Names) -> None:
             continue
         folder = pull_weights(recipe, print)
         print(f"{recipe.name}: whole, in {folder}")
+
+
+def measure(
+    name: Annotated[str, typer.Argument(help="One model; its weights are here.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Keep the clip here.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Default: the fewest that the model takes.", min=1)
+    ] = None,
+) -> None:
+    """Render the largest clip by the clock on this machine, and print what the recipe's cost and memory should say.
+
+    Also the quickest way to see that a model works here.
+    """
+    _recipes([name])
+    arguments = ["--steps", str(steps)] if steps is not None else []
+    if output is not None:
+        arguments += ["--output", str(output.absolute())]
+    become_module("gpu_worker.measure", name, *arguments)
 
 
 def _recipes(names: list[str]) -> list[Recipe]:

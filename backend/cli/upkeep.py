@@ -68,7 +68,7 @@ def doctor() -> None:
 
 def build() -> None:
     """Build the web client if its sources changed."""
-    _become_module("frontend.build")
+    become_module("frontend.build")
 
 
 def train_mini(
@@ -85,7 +85,7 @@ def train_mini(
         raise OperatorError(
             f"there is no mini model {model!r}", f"choose one of {', '.join(sorted(trainers))}"
         )
-    _become_module(f"gpu_worker.mini.train_{model}", *context.args)
+    become_module(f"gpu_worker.mini.train_{model}", *context.args)
 
 
 def _upgrade(url: str) -> None:
@@ -105,7 +105,8 @@ async def _first_admin_link() -> str | None:
         await studio.close()
 
 
-def _become_module(module: str, *arguments: str) -> None:
+def become_module(module: str, *arguments: str) -> None:
+    """End as another program of ours, in this process: it may import what commands never do."""
     os.chdir(ROOT)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

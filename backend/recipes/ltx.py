@@ -30,7 +30,7 @@ LTX_0_9_5 = Recipe(
         saved_as=("LTXPipeline",),
     ),
     pipeline_class="LTXConditionPipeline",
-    memory_gb=20,
+    memory_gb=22,
     needs_gpu=True,
     sizes=(
         Size(width=768, height=512),

@@ -6,10 +6,10 @@ from frontend.components.controls import icon_button
 from frontend.layouts.shell import shell
 from frontend.states.session import Session
 
-_WORKER = """ZOETROPE_REDIS_URL=redis://studio:6379/0 \\
-ZOETROPE_CONTROL_URL=https://studio.example.org \\
-ZOETROPE_WORKER_ID=gpu-1 ZOETROPE_DEVICE=cuda \\
-.venv/bin/zoetrope worker"""
+_PULL = """.venv/bin/zoetrope models list
+.venv/bin/zoetrope models pull wan-2.1-1.3b"""
+_ADD = ".venv/bin/zoetrope workers add gpu-1"
+_WORKER = "ZOETROPE_DEVICE=cuda .venv/bin/zoetrope worker"
 
 
 def _command(text: str) -> rx.Component:
@@ -31,21 +31,23 @@ def real_model_page() -> rx.Component:
         ),
         rx.el.ol(
             rx.el.li(
-                rx.el.h2("Describe the model"),
+                rx.el.h2("Fetch a model on the machine with the GPU"),
                 rx.el.p(
-                    "A model is one recipe file in ",
-                    rx.el.code("backend/recipes/"),
-                    ": where its weights are, which sizes, lengths and steps it offers, what it costs. One line in the "
-                    "catalogue adds it.",
+                    "Wan and LTX-Video are in the catalogue, with the card and the disk that each takes."
                 ),
+                _command(_PULL),
             ),
             rx.el.li(
-                rx.el.h2("Put the weights on the GPU host"),
-                rx.el.p("Where the recipe says. The web and control processes never load them."),
+                rx.el.h2("Let that machine in"),
+                rx.el.p(
+                    "If the studio runs there, you are done. If not, this makes a pass for its worker and prints "
+                    "three settings. It needs no database password.",
+                ),
+                _command(_ADD),
             ),
             rx.el.li(
-                rx.el.h2("Start a worker there"),
-                rx.el.p("It needs Valkey and the studio’s address, and no database password."),
+                rx.el.h2("Start its worker"),
+                rx.el.p("With those settings, on the machine with the GPU."),
                 _command(_WORKER),
             ),
             class_name="how-to",

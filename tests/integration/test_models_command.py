@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -249,6 +250,23 @@ def test_without_a_network_the_line_says_so(models: Models) -> None:
     assert "http://127.0.0.1:9 can't be reached" in away.stderr.splitlines()[-1]
     offline = models("pull", NAME, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in offline.stderr.splitlines()[-1]
+
+
+def test_a_measured_model_says_what_its_recipe_should_and_leaves_its_clip(
+    models: Models, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    measured = models("measure", "mini", "--steps", "4", "-o", str(clip), ZOETROPE_DEVICE="cpu")
+    assert measured.returncode == 0, measured.stderr
+    assert "288x288, 17 frames, 4 steps" in measured.stdout
+    told = re.search(r"gpu_s_per_mpxf_step=([0-9.e-]+), load_s=([0-9.]+)", measured.stdout)
+    assert told is not None
+    # A step of 17 frames of 288 x 288, in seconds: between a fast machine's and a busy one's.
+    assert 0.001 < float(told[1]) * 1.41 < 60
+    assert clip.read_bytes()[4:8] == b"ftyp"
+    missing = models("measure", NAME)
+    assert missing.returncode == 1
+    assert f"zoetrope models pull {NAME}" in missing.stderr
 
 
 def test_a_model_that_there_is_not_is_one_line_with_those_that_are(models: Models) -> None:

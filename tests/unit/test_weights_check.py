@@ -108,6 +108,12 @@ def test_what_is_gone_is_named(recipe: Recipe, tmp_path: Path, gone: str, said: 
     assert "zoetrope models pull wan-2.1-1.3b" in (missing_weights(recipe) or "")
 
 
+def test_a_pickle_is_no_weights(recipe: Recipe, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, recipe.weights.hub_revision) / "text_encoder"
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert "text_encoder/ holds no weights" in problems_of(recipe)[0]
+
+
 def test_a_file_that_was_cut_off_is_found_and_is_to_be_fetched_anew(recipe: Recipe, tmp_path: Path) -> None:
     file = (
         folder_of(tmp_path, recipe.weights.hub_revision)
