@@ -4,7 +4,7 @@ from backend.api.input_reference import FIELDS as IMAGE_FIELDS
 from backend.api.input_reference import brings_image
 from backend.api.parse_bodies import Fields
 from backend.domain.errors import InvalidField
-from backend.recipes import CATALOGUE, DEFAULT_RECIPE
+from backend.recipes import DEFAULT_RECIPE
 from backend.services.generation_request import ConditioningRequest, GenerationRequest
 
 _IF_BUSY = "if_busy"
@@ -86,13 +86,6 @@ def request_of(fields: Fields, upload_id: str | None) -> GenerationRequest:
         raise InvalidField("No model here has styles; say it in the prompt.", param="style")
     if (draft := fields.text("draft")) not in (None, _IF_BUSY):
         raise InvalidField(f"draft is {_IF_BUSY!r}, or left out.", param="draft")
-    model = fields.text("model")
-    fps = fields.integer("fps")
-    recipe = CATALOGUE.get(model or DEFAULT_RECIPE)
-    if fps is not None and recipe is not None and fps != recipe.fps:
-        raise InvalidField(
-            f"{recipe.title} makes {recipe.fps} frames a second. fps: {recipe.fps}.", param="fps"
-        )
     strength = fields.number("strength")
     if strength is not None and not brings_image(fields):
         raise InvalidField(
@@ -109,9 +102,10 @@ def request_of(fields: Fields, upload_id: str | None) -> GenerationRequest:
     return GenerationRequest(
         prompt=fields.text("prompt") or "",
         negative_prompt=fields.text("negative_prompt") or "",
-        model=model,
+        model=fields.text("model"),
         size=fields.text("size"),
         seconds=fields.text("seconds"),
+        fps=fields.integer("fps"),
         seed=fields.integer("seed"),
         num_inference_steps=fields.integer("num_inference_steps"),
         guidance_scale=fields.number("guidance_scale"),

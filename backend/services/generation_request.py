@@ -38,6 +38,7 @@ class GenerationRequest:
     model: str | None = None
     size: str | None = None
     seconds: str | None = None
+    fps: int | None = None
     seed: int | None = None
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
@@ -121,6 +122,10 @@ def resolve(
         raise InvalidField(
             f"{length.seconds} s is longer than the {tier.name} tier allows ({tier.max_seconds:g} s).",
             param="seconds",
+        )
+    if request.fps not in (None, recipe.fps):
+        raise InvalidField(
+            f"{recipe.title} makes {recipe.fps} frames a second. fps: {recipe.fps}.", param="fps"
         )
     steps = int(_in_range(request.num_inference_steps, recipe.steps, "num_inference_steps"))
     guidance = _in_range(request.guidance_scale, recipe.guidance, "guidance_scale")

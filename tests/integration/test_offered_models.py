@@ -1,6 +1,7 @@
 """Creators are offered what workers serve: in the list of models, in the composer, and when a job is sent."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -94,6 +95,9 @@ async def test_where_the_embedded_model_is_not_served_another_is_the_default(
 ) -> None:
     await worker(db, "gpu", "wan-2.1-1.3b")
     assert (await submit_generation(studio, creator, ANY)).model == "wan-2.1-1.3b"
+    assert (await submit_generation(studio, creator, replace(ANY, fps=16))).fps == 16
+    with pytest.raises(InvalidField, match=r"Wan 2\.1 1\.3B makes 16 frames a second"):
+        await submit_generation(studio, creator, replace(ANY, fps=8))
 
 
 async def test_an_image_is_held_as_a_whole_where_the_model_knows_no_strength(
