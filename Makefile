@@ -5,7 +5,7 @@ ROOT := $(shell cd "$$(dirname "$$(echo '$(MAKEFILE_LIST)' | sed 's/^ *//')")" &
 IN_ROOT = cd "$(ROOT)" &&
 VENV = .venv/bin
 
-.PHONY: help setup setup-test run test test-long check format
+.PHONY: help setup setup-test run test test-long storm check format
 
 help:
 	@echo "make run        set up and start the studio"
@@ -14,6 +14,7 @@ help:
 	@echo "make check      format, lint, types, imports"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make test-long  the tests that take minutes each"
+	@echo "make storm      a whole studio in a storm of faults (docs/storm.md)"
 
 setup:
 	@$(IN_ROOT) sh tools/setup.sh
@@ -29,6 +30,9 @@ test: setup-test
 
 test-long: setup-test
 	@$(IN_ROOT) $(VENV)/pytest -m long $(ARGS)
+
+storm: setup-test
+	@$(IN_ROOT) exec $(VENV)/python -m tests.storm.main $(ARGS)
 
 check: setup-test
 	@$(IN_ROOT) $(VENV)/ruff format --check .

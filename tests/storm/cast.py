@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend.child_process import Process, signal_group, spawn, stop
+from backend.data_dir import prepare_data_dir
 from backend.embedded import embedded_postgres, embedded_valkey
 from backend.embedded_postgres import EmbeddedPostgres
 from backend.embedded_valkey import EmbeddedValkey
@@ -76,6 +77,7 @@ class Cast:
 
     def start_services(self) -> None:
         """Postgres and Valkey. Durable: what was answered must outlive a kill."""
+        prepare_data_dir(self.folder)
         self.settings = self.settings.model_copy(
             update={"database_url": self.postgres.start(), "redis_url": self.valkey.start()}
         )

@@ -1,0 +1,45 @@
+"""Three quarters of a minute of storm over a whole studio; `make storm` is the long one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import short_folder
+from tests.storm.main import Storm
+from tests.storm.plan import Kind
+
+SEED = 7
+DURATION_S = 50.0
+KINDS = (
+    Kind.KILL_LEADER,
+    Kind.KILL_BACKEND,
+    Kind.KILL_POSTMASTER,
+    Kind.KILL_VALKEY,
+    Kind.KILL_WORKER,
+    Kind.KILL_WEB,
+    Kind.FLUSHALL,
+    Kind.DISK_FULL,
+    Kind.TORN_PUT,
+    Kind.TORN_FORM,
+)
+"""What can be dealt and got over in so short a time: outages longer than a lease are for the long one."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as made:
+        yield made
+
+
+def test_fifty_seconds_of_storm_break_nothing(folder: Path) -> None:
+    said: list[str] = []
+    report = Storm(
+        folder=folder / "data", seed=SEED, duration_s=DURATION_S, kinds=KINDS, say=said.append
+    ).run()
+    assert report.violations == [], "\n".join([*said[-60:], report.text()])
+    assert set(report.recoveries) == {kind.value for kind in KINDS}
+    acknowledged = [job_id for asked in report.memory.asked for job_id in asked.answered_with]
+    assert len(acknowledged) >= 5
+    assert report.states["completed"] >= 1
+    assert report.memory.peeks > 0
