@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from sqlalchemy import ColumnElement, func, or_, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from backend.contracts import AttemptPhase, Report
+from backend.db.away import is_away
 from backend.db.models import Attempt, Job
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause, Slot
 from backend.domain.patience import SHORTEST, patience
@@ -20,7 +22,7 @@ from backend.services.accept_report import accept_report
 from backend.services.build_order import attempt_prefix
 from backend.services.return_job import return_job
 from backend.services.worker_pace import pace_of, stage_of
-from backend.storage import ObjectNotFound, ObjectTooLarge, StorageError
+from backend.storage import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
 from backend.studio import Studio
 
 log = get_logger(__name__)
@@ -129,46 +131,78 @@ def _stalled(attempt: Attempt, silent_s: float) -> _Lost:
 
 async def _give_up(studio: Studio, lost: Sequence[_Lost]) -> None:
     for each in lost:
-        attempt = each.attempt
-        report = await _report_beside_clip(studio, attempt)
-        if report is not None:
-            await accept_report(studio, report)
-            continue
-        checkpoint = await _secure_checkpoint(studio, attempt)
-        async with studio.db.transaction() as session:
-            # The job's lock first: a heartbeat that is being recorded decides whether it is lost.
-            await session.get(Job, attempt.job_id, with_for_update=True)
-            fresh = (
-                await session.exec(select(Attempt).where(Attempt.id == attempt.id, each.still))
-            ).one_or_none()
-            if fresh is None:
-                continue
-            job = await return_job(
-                session,
-                fresh,
-                AttemptState.LOST,
-                cause=each.cause,
-                message=each.message,
-                checkpoint=checkpoint,
-            )
-        if job is not None:
-            log.warning(
-                "attempt.lost",
-                job_id=job.id,
-                attempt=attempt.id,
-                worker_id=attempt.worker_id,
-                cause=each.cause.value,
-            )
-            await studio.wakeups.account_changed(job.account_id, job.id)
+        try:
+            await _give_up_one(studio, each)
+        except SQLAlchemyError as error:
+            # One attempt that can't be given up keeps no other's job from going on.
+            if is_away(error):
+                raise
+            log.exception("attempt.not_given_up", job_id=each.attempt.job_id, attempt=each.attempt.id)
+
+
+async def _give_up_one(studio: Studio, lost: _Lost) -> None:
+    attempt = lost.attempt
+    report = await _report_beside_clip(studio, attempt)
+    if report is not None:
+        await _take(studio, report)
+    if not await _still(studio, lost):
+        return
+    checkpoint = await _secure_checkpoint(studio, attempt)
+    async with studio.db.transaction() as session:
+        # The job's lock first: a heartbeat that is being recorded decides whether it is lost.
+        await session.get(Job, attempt.job_id, with_for_update=True)
+        fresh = (
+            await session.exec(select(Attempt).where(Attempt.id == attempt.id, lost.still))
+        ).one_or_none()
+        if fresh is None:
+            return
+        job = await return_job(
+            session,
+            fresh,
+            AttemptState.LOST,
+            cause=lost.cause,
+            message=lost.message,
+            checkpoint=checkpoint,
+        )
+    if job is not None:
+        log.warning(
+            "attempt.lost",
+            job_id=job.id,
+            attempt=attempt.id,
+            worker_id=attempt.worker_id,
+            cause=lost.cause.value,
+        )
+        await studio.wakeups.account_changed(job.account_id, job.id)
+
+
+async def _still(studio: Studio, lost: _Lost) -> bool:
+    """Whether the attempt lives and is lost, as when it was found."""
+    live = col(Attempt.state).in_([*LIVE])
+    async with studio.db.reading() as session:
+        query = select(Attempt.id).where(Attempt.id == lost.attempt.id, live, lost.still)
+        return (await session.exec(query)).one_or_none() is not None
+
+
+async def _take(studio: Studio, report: Report) -> None:
+    """Take the report that lay beside the clip; one that can't be taken counts as none."""
+    try:
+        await accept_report(studio, report)
+    except (SQLAlchemyError, StorageError) as error:
+        if isinstance(error, StorageUnavailable) or is_away(error):
+            raise
+        log.warning("report.not_taken", job_id=report.job_id, error=type(error).__name__)
 
 
 async def _report_beside_clip(studio: Studio, attempt: Attempt) -> Report | None:
+    """What lies there and is of this attempt, job, fence and worker; the worker can write there what it likes."""
     key = attempt_prefix(attempt.job_id, attempt.fence) + "report.json"
     try:
         report = Report.model_validate_json(await studio.storage.get_bytes(key, limit_bytes=MAX_REPORT_BYTES))
     except (ObjectNotFound, ObjectTooLarge, ValueError):
         return None
-    return report if report.attempt_id == attempt.id else None
+    said = (report.attempt_id, report.job_id, report.fence, report.worker_id)
+    is_its_own = said == (attempt.id, attempt.job_id, attempt.fence, attempt.worker_id)
+    return report if is_its_own else None
 
 
 async def _secure_checkpoint(studio: Studio, attempt: Attempt) -> dict[str, object] | None:

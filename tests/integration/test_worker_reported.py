@@ -70,3 +70,39 @@ async def test_one_that_is_named_no_more_loses_it(studio: Studio) -> None:
     await worker.beat()
     assert await expire_leases(studio) == 1
     assert (await get_generation(studio, creator, job.id)).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fence": 99},
+        {"worker_id": "stranger"},
+        {"job_id": "video_other"},
+        {"attempt_id": "attempt_other"},
+        {"steps_done": 2**40},
+        {"identity": "a\x00b"},
+        {"artifacts": "a key that leads out"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+async def test_a_report_that_cannot_be_taken_counts_as_none_and_holds_up_no_other(
+    studio: Studio, wrong: dict[str, object]
+) -> None:
+    creator = await make_creator(studio)
+    bad, good = MessageWorker(studio), MessageWorker(studio, worker_id="w2")
+    jobs = [(await submit(studio, creator)).id for _ in range(2)]
+    orders = [await bad.take(jobs[0]), await good.take(jobs[1])]
+    for worker, order in zip((bad, good), orders, strict=True):
+        await worker.step(order, 5)
+    report = await bad.write(orders[0])
+    if "artifacts" in wrong:
+        key = orders[0].objects.clip.key.rpartition("/")[0] + "/../../elsewhere"
+        wrong = {"artifacts": (report.artifacts[0].model_copy(update={"key": key}), *report.artifacts[1:])}
+    await studio.storage.put_bytes(
+        orders[0].objects.report.key, report.model_copy(update=wrong).model_dump_json().encode()
+    )
+    await lease_ends(studio)
+    assert await expire_leases(studio) == 2
+    states = [(await get_generation(studio, creator, job_id)).state for job_id in jobs]
+    assert states == [JobState.QUEUED, JobState.QUEUED]
+    assert await expire_leases(studio) == 0
