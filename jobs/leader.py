@@ -76,15 +76,19 @@ async def run_together(parts: Mapping[str, Coroutine[Any, Any, None]]) -> None:
     """
     # Not a TaskGroup: that cancels each child once and then waits for ever (see `end_tasks`).
     tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
+    errors: list[BaseException] = []
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         try:
             await end_tasks(*tasks, within_s=PARTS_STOP_S)
         finally:
+            # All are heard, also when this is cancelled: asyncio logs an error that nobody asked for.
+            for task in tasks:
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    errors.append(error)
             if living := [task.get_name() for task in tasks if not task.done()]:
                 raise LeaderStuck(", ".join(living))
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
     if errors:
         raise errors[0]
 

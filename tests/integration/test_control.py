@@ -206,6 +206,26 @@ async def test_of_parts_that_fail_at_the_same_moment_no_error_is_left_unheard() 
     assert unheard == []
 
 
+async def test_an_error_of_a_part_that_is_being_ended_is_not_left_unheard() -> None:
+    unheard: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unheard.append(context))
+    begun = asyncio.Event()
+
+    async def fails_at_its_end() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("a part")
+
+    together = asyncio.create_task(run_together({"fails": fails_at_its_end()}))
+    await begun.wait()
+    await end_tasks(together, within_s=15)
+    del together
+    gc.collect()
+    assert unheard == []
+
+
 async def test_a_part_that_swallows_cancellations_is_ended_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
