@@ -9,7 +9,9 @@ import ipaddress
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -23,6 +25,9 @@ from backend.operator_errors import BadSettingError, DataDirError
 ENV_PREFIX = "ZOETROPE_"
 SECRET_BYTES = 32
 WORKER_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+# Read by tools/setup.sh, and by the engine that stands in for a model in tests.
+_NOT_OURS = (f"{ENV_PREFIX}TORCH", f"{ENV_PREFIX}FAKE_")
+_PLAINLY = {"int_parsing": "must be a whole number", "bool_parsing": "must be true or false"}
 ROOT = Path(__file__).resolve().parent.parent
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -248,6 +253,17 @@ def url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def unknown_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like settings and are none, each with the setting it may be meant for, or an empty text."""
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    strange = [
+        name
+        for name in sorted(environment)
+        if name.startswith(ENV_PREFIX) and name not in known and not name.startswith(_NOT_OURS)
+    ]
+    return {name: next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), "") for name in strange}
+
+
 def load_settings() -> Settings:
     """Reads the environment; raises `BadSettingError` naming the first variable that can't be used."""
     try:
@@ -255,7 +271,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         variable = ENV_PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        message = first["msg"].removeprefix("Value error, ")
+        message = _PLAINLY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
         raise BadSettingError(f"{variable} can't be used", message[:1].lower() + message[1:]) from None
 
 

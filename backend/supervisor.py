@@ -40,7 +40,8 @@ MAX_LOG_BYTES = 20 * 1024 * 1024
 FIRST_BACKOFF_S = 0.5
 LAST_BACKOFF_S = 30.0
 STEADY_AFTER_S = 60.0  # a part that lived this long starts its backoff anew
-QUIET_START_S = 45.0  # what is not ready after so long is named, once
+QUIET_START_S = 20.0  # what is not ready after so long is named
+TELL_DELAY_EVERY_S = 20.0
 ASK_EVERY_S = 1.0
 
 Say = Callable[[str], None]
@@ -100,7 +101,7 @@ class Supervisor:
     _sign_in_link: str = ""
     _address_told: bool = False
     _ready_told: bool = False
-    _delay_told: bool = False
+    _tell_delay_at_s: float = QUIET_START_S
     _ask_again_at_s: float = 0.0
 
     def run(self) -> int:
@@ -195,9 +196,7 @@ class Supervisor:
             if self._sign_in_link:
                 self.say(f"Sign in as its admin, once: {self._sign_in_link}")
             self.say("")
-        missing: list[str] | None = [
-            f"{running.part.name} (see {log_path(self.settings, running.part.name)})" for running in silent
-        ]
+        missing: list[str] | None = [running.part.name for running in silent]
         if not missing:
             if time.monotonic() < self._ask_again_at_s:
                 return
@@ -206,9 +205,9 @@ class Supervisor:
         if missing == []:
             self._ready_told = True
             self.say(f"{'ready':<10} after {waited_s:.1f} s: clips can be made")
-        elif missing and waited_s > QUIET_START_S and not self._delay_told:
-            self._delay_told = True
-            self.say(f"{'ready':<10} not yet, for want of {', '.join(missing)}")
+        elif missing and waited_s > self._tell_delay_at_s:
+            self._tell_delay_at_s = waited_s + TELL_DELAY_EVERY_S
+            self.say(f"{'starting':<10} still waiting for {', '.join(missing)} after {waited_s:.0f} s")
 
     def _launch(self, part: Part, restarts: int = 0, *, was_up: bool = False) -> None:
         folder = socket_folder(self.settings.data_dir / "run")

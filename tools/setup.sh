@@ -33,20 +33,32 @@ python=$(find_python)
 # The folder is part of it: scripts in an environment that was moved with its checkout point to the old place.
 wanted=$({ cat pyproject.toml constraints.txt; "$python" -V; pwd; echo "${ZOETROPE_TORCH:-}"; } | cksum)
 
+case "${ZOETROPE_TORCH:-}" in
+    "" | cpu) ;;
+    *) fail "ZOETROPE_TORCH=$ZOETROPE_TORCH is not known: leave it empty, or set cpu" ;;
+esac
+
+pip_install() {
+    rm -f .venv/.zoetrope-pip-done
+    # Of what pip says, the large downloads and the last step: signs of life in minutes of work. $@: pip's arguments.
+    { .venv/bin/python -m pip install --progress-bar off --constraint constraints.txt "$@" &&
+        : >.venv/.zoetrope-pip-done; } | while read -r verb what size; do
+        case "$verb $size" in
+            Downloading*MB\) | Downloading*GB\)) echo "  downloading ${what##*/} $size" ;;
+            Installing*) echo "  installing what was downloaded" ;;
+        esac
+    done
+    [ -e .venv/.zoetrope-pip-done ] && rm .venv/.zoetrope-pip-done
+}
+
 install() {
     # $1: extras, or nothing. pip's own configuration (index, proxy, find-links) applies as it is.
-    torch_index=""
-    case "${ZOETROPE_TORCH:-}" in
-        "") ;;
-        cpu) torch_index="https://download.pytorch.org/whl/cpu" ;;
-        *) fail "ZOETROPE_TORCH=$ZOETROPE_TORCH is not known: leave it empty, or set cpu" ;;
-    esac
-    set -- "${1:+[$1]}"
-    set -- --quiet --constraint constraints.txt --no-build-isolation --config-settings editable_mode=compat \
-        --editable ".$1"
-    [ -n "$torch_index" ] && set -- --extra-index-url "$torch_index" "$@"
-    .venv/bin/python -m pip install --quiet --constraint constraints.txt setuptools &&
-        .venv/bin/python -m pip install "$@"
+    pip_install setuptools || return 1
+    # PyTorch's own index is asked for these two alone; it answers for no other name.
+    if [ "${ZOETROPE_TORCH:-}" = cpu ]; then
+        pip_install --no-deps --index-url https://download.pytorch.org/whl/cpu torch torchvision || return 1
+    fi
+    pip_install --no-build-isolation --config-settings editable_mode=compat --editable ".${1:+[$1]}"
 }
 
 if [ "$(cat .venv/.zoetrope-setup 2>/dev/null || true)" != "$wanted" ]; then

@@ -1,5 +1,6 @@
 """`zoetrope ...`: the commands of an operator, each a thin door to a use case, a part or a check."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from backend.cli import accounts, generate, keys, ledger, models, simulate, studio, tiers, upkeep, workers
 from backend.domain.errors import ZoetropeError
 from backend.operator_errors import OperatorError
+from backend.settings import unknown_settings
 from backend.version import installed_version
 
 app = typer.Typer(
@@ -49,6 +51,9 @@ simulate.register(app)
 
 def main() -> None:
     """Runs one command; what the operator can mend is one line on stderr and a status that isn't 0."""
+    for name, meant in unknown_settings(os.environ).items():
+        remedy = f"did you mean {meant}?" if meant else "the README lists the settings"
+        print(f"zoetrope: {name} is no setting and does nothing: {remedy}", file=sys.stderr)
     try:
         app()
     except OperatorError as error:

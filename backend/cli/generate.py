@@ -35,9 +35,18 @@ class _Video(BaseModel):
 
     id: str
     status: str
+    state: str = ""
     progress: int = 0
     queue_position: int | None = None
     error: _Failure | None = None
+
+
+_AT_WORK = {
+    "assigned": "starting",
+    "moderating": "checking the clip",
+    "in_review": "waiting for a moderator",
+    "approved": "publishing",
+}
 
 
 class GenerationFailedError(OperatorError):
@@ -122,7 +131,7 @@ def _sentence(video: _Video) -> str:
         if video.queue_position is None:
             return "waiting"
         return "next" if video.queue_position <= 1 else f"number {video.queue_position} in the queue"
-    return "checking" if video.progress >= 100 else "denoising"
+    return _AT_WORK.get(video.state, "denoising")
 
 
 @contextmanager

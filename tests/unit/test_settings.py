@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend.operator_errors import BadSettingError, DataDirError
-from backend.settings import Device, Settings, SignupMode, load_settings
+from backend.settings import Device, Settings, SignupMode, load_settings, unknown_settings
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +71,18 @@ def test_a_bad_value_names_its_variable_in_one_line(
         load_settings()
     assert variable in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_value_of_the_wrong_kind_is_told_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOETROPE_PORT", "abc")
+    with pytest.raises(BadSettingError, match="ZOETROPE_PORT can't be used: must be a whole number"):
+        load_settings()
+
+
+def test_a_misspelt_setting_is_noticed_with_the_one_that_was_meant() -> None:
+    environment = {"ZOETROPE_PROT": "1", "ZOETROPE_PORT": "8400", "ZOETROPE_XYZZY": "", "PATH": "/bin"}
+    environment |= {"ZOETROPE_TORCH": "cpu", "ZOETROPE_FAKE_STEP_S": "1"}
+    assert unknown_settings(environment) == {"ZOETROPE_PROT": "ZOETROPE_PORT", "ZOETROPE_XYZZY": ""}
 
 
 def test_a_secret_is_made_once_and_kept_for_its_owner_alone() -> None:
