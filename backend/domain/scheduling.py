@@ -25,7 +25,7 @@ from itertools import islice
 from backend.domain.fair_line import Ahead, FairLine, Key
 from backend.domain.shares import TierShare, effective_weights
 
-PATIENCE_S = 1200.0
+PATIENCE_S = 3600.0
 """How long past its fair finish a job of an account that has more waiting may yield to models that are loaded."""
 
 FIRST_FROM = 0.3
@@ -37,13 +37,13 @@ LAST_CALL_S = 90.0
 TIER_SLACK_S = 45.0
 """How far, in seconds of the whole fleet, a tier may run ahead of another's turn for the sake of loaded models."""
 
-KEEP_LOADS = 48.0
+KEEP_LOADS = 96.0
 """A worker that has work for the model it loaded keeps to it for as much work as so many loads."""
 
 COPY_LOADS = 10.0
 """A model is loaded once more when those who have it loaded are behind by more than so many loads."""
 
-RUNG_LOADS = 5.0
+RUNG_LOADS = 3.0
 """After so many loads' time of waiting, one more worker with a better wanted model may be given up for a job."""
 
 SWING = 0.125
@@ -52,7 +52,7 @@ SWING = 0.125
 BATCH_LOOKS_AT = 64
 """Of so many jobs, the next in fair order that the same workers can run, some may join another's batch."""
 
-DEMAND_HALF_LIFE_S = 900.0
+DEMAND_HALF_LIFE_S = 500.0
 
 PIECE = 512
 """So many jobs are put in line, or taken out, between two pauses: a few milliseconds of work."""

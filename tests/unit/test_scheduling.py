@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.domain import scheduling
-from backend.domain.scheduling import FIRST_FROM, KEEP_LOADS, FairQueue, QueuedJob, WorkerView
+from backend.domain.scheduling import FIRST_FROM, KEEP_LOADS, PATIENCE_S, FairQueue, QueuedJob, WorkerView
 from backend.domain.shares import TierShare
 
 SHARES = {"free": TierShare(weight=1), "plus": TierShare(weight=2), "pro": TierShare(weight=4)}
@@ -252,7 +252,7 @@ def test_no_model_is_kept_for_ever() -> None:
         queue.remove(picked.job_id)
         order.append(picked.job_id)
         now_s, kept_s = now_s + picked.gpu_s, kept_s + picked.gpu_s
-    assert KEEP_LOADS * 5 / 10 <= len(order) <= 200
+    assert KEEP_LOADS * 5 / 10 <= len(order) <= PATIENCE_S / 10 + 2
 
 
 def test_a_model_is_loaded_where_the_own_one_is_wanted_least() -> None:
