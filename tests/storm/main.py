@@ -44,6 +44,8 @@ JOBS_PER_S = 0.6
 UP_WITHIN_S = 300.0
 CALM_WITHIN_S = 240.0
 """After the last fault: until every job has ended and every event was taken."""
+CALM_AT_LAST_S = 900.0
+"""The same by the clock on the wall: a machine that has no time for a quarter of an hour is no machine for this."""
 SAYS_EVERY_S = 5.0
 TICK_S = 0.1
 _TENANTS = (("free", 3), ("free", 3), ("plus", 5), ("plus", 5), ("pro", 8), ("internal", 8))
@@ -205,10 +207,14 @@ class Storm:
     def _until_calm(self, cast: Cast, blows: Blows, watcher: Watcher, load: Load, left: Any) -> float | None:
         """Seconds from the last fault's end until all was done; None when that took longer than the bound."""
         blows.end_all()
-        began = said_at = time.monotonic()
+        began = said_at = last_at = time.monotonic()
         rest: Counter[str] = Counter()
         calm_since: int | None = None
-        while time.monotonic() - began < self.calm_within_s:
+        waited_s = 0.0
+        while waited_s < self.calm_within_s and time.monotonic() - began < CALM_AT_LAST_S:
+            # Only what the machine had time for counts.
+            waited_s += 0.0 if watcher.stands_still else time.monotonic() - last_at
+            last_at = time.monotonic()
             cast.tend()
             rest = left()
             recovered = sum(each.after_s is not None for each in watcher.seen.recoveries)

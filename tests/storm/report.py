@@ -49,6 +49,8 @@ class Report:
     recoveries: dict[str, list[float | None]] = field(default_factory=lambda: defaultdict(list))
     memory: Memory = field(default_factory=Memory)
     samples: int = 0
+    blind_s: float = 0.0
+    still_s: float = 0.0
     drafts: int = 0
 
     def fill(self, seen: Seen, memory: Memory, after: "Afterwards", calm_s: float | None) -> None:
@@ -56,6 +58,7 @@ class Report:
         self.calm_s = calm_s
         self.states, self.attempts, self.drafts = after.states, after.attempts, after.drafts
         self.memory, self.samples = memory, seen.samples
+        self.blind_s, self.still_s = seen.blind_s, seen.still_s
         for each in seen.recoveries:
             self.recoveries[each.struck.kind.value].append(each.after_s)
 
@@ -73,7 +76,8 @@ class Report:
             f"answers   {_counted(memory.answers)}",
             f"accept    p50 {1000 * share(memory.accept_s, 0.5):.0f} ms,"
             f" p99 {1000 * share(memory.accept_s, 0.99):.0f} ms, longest {max(memory.accept_s, default=0):.1f} s",
-            f"watched   {self.samples} samples, {memory.polls} lists, {memory.streams} event streams"
+            f"watched   {self.samples} samples (none for {self.blind_s:.0f} s without a database; for"
+            f" {self.still_s:.0f} s the machine had no time), {memory.polls} lists, {memory.streams} event streams"
             f" ({memory.streams_ended} to the end), {memory.peeks} peeks at hidden clips,"
             f" {self.torn} uploads torn, {self.drafts} drafts left by kills",
             "",

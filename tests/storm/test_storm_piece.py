@@ -32,6 +32,7 @@ def folder() -> Iterator[Path]:
         yield made
 
 
+@pytest.mark.timeout(1500)
 def test_fifty_seconds_of_storm_break_nothing(folder: Path) -> None:
     said: list[str] = []
     report = Storm(

@@ -33,7 +33,7 @@ from tests.storm.invariants import (
 from tests.storm.plan import WEBS, WORKERS, Kind
 
 SAMPLE_S = 0.5
-STILL_S = 1.5
+STILL_S = 1.0
 """Between two samples, when the machine is too busy to be judged by its times; a leader is deaf after 3 s of it."""
 QUERY_S = 5.0
 TERM_LEASE = timedelta(seconds=4)
@@ -64,6 +64,7 @@ class Seen:
 
     samples: int = 0
     blind_s: float = 0.0
+    still_s: float = 0.0
     violations: dict[tuple[Rule, str], Violation] = field(default_factory=dict)
     recoveries: list[Recovery] = field(default_factory=list)
 
@@ -105,6 +106,11 @@ class Watcher:
     def all_ended(self) -> bool:
         """Whether no job is under way."""
         return self.latest is not None and all(job.state in ENDS for job in self.latest.jobs.values())
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the machine has no time: a sample is overdue."""
+        return time.monotonic() - self._sampled_at > STILL_S
 
     def live(self) -> list[str]:
         """Attempts that live."""
@@ -169,9 +175,10 @@ class Watcher:
         self.seen.samples += 1
         struck = self._struck()
         now_s = time.monotonic()
-        if now_s - self._sampled_at > STILL_S:
+        if self.stands_still:
             # The machine had no time for us, and so none for a leader.
             self._stood_still_at = sample.at
+            self.seen.still_s += now_s - self._sampled_at
         if not sample.leads:
             self._unwell_until = sample.at
         self._sampled_at = now_s
