@@ -23,6 +23,7 @@ from typing import cast
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import asyncpg
+import psutil
 from redis.asyncio import Redis
 
 from backend.contracts import Hardware, Heartbeat, Mailbox
@@ -173,7 +174,11 @@ async def measure(folder: Path, database_url: str, redis_url: str) -> None:
             took_s.clear()
             left_s.clear()
             whole = await until_said(folder, "dispatch.restored", process)
-            print(f"whole after {whole - led:.1f} s, peak {peak_mib(process.pid):.0f} MiB")
+            cpu_s = sum(psutil.Process(process.pid).cpu_times()[:2])
+            print(
+                f"whole after {whole - led:.1f} s ({cpu_s:.1f} s of processor time since its start),"
+                f" peak {peak_mib(process.pid):.0f} MiB"
+            )
         answers = sorted(took_s)
         print(
             f"answers meanwhile: {len(answers)}, p50 {answers[len(answers) // 2] * 1000:.0f} ms,"
