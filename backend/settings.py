@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     metrics_listen: str = ""
     metrics_sockets: Path | None = None
     worker_id: str = Field(default="local-1", pattern=WORKER_ID_PATTERN)
+    clip: Path | None = None
     models: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: LogLevel = LogLevel.INFO
     engine: EngineKind = EngineKind.DIFFUSERS

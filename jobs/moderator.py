@@ -1,8 +1,11 @@
 """The moderation worker: gives inputs and clips their verdicts. The only process beside the GPU worker with torch."""
 
+from pathlib import Path
+
 from backend.contracts.arq_queue import serve_queue
 from backend.log import get_logger
 from backend.notify import notify_ready
+from backend.operator_errors import BadSettingError
 from backend.own_thread import in_own_thread
 from backend.services.moderate_generation import ClipFiles, ClipJudge
 from backend.services.screen_input import ImageJudge
@@ -26,11 +29,19 @@ def main() -> int:
     return run_process("moderator", lambda studio, redis_url: [_moderate(studio, redis_url)], pool_size=6)
 
 
-def load_classifier(policy: Policy) -> Classifier:
-    """The CLIP that the policy asks. Importing torch takes seconds, so this runs in a thread."""
+def load_classifier(policy: Policy, folder: Path | None = None) -> Classifier:
+    """The CLIP in `folder`, or the mini one. Importing torch takes seconds, so this runs in a thread.
+
+    Raises `BadSettingError` where the folder holds none.
+    """
     from moderation.clip_classifier import ClipClassifier
 
-    return ClipClassifier(policy)
+    if folder is None:
+        return ClipClassifier(policy)
+    try:
+        return ClipClassifier(policy, folder=folder, name="clip")
+    except FileNotFoundError as error:
+        raise BadSettingError("ZOETROPE_CLIP can't be used", str(error)) from error
 
 
 def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, ImageJudge]:
@@ -55,7 +66,7 @@ def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, Imag
 
 async def _moderate(studio: Studio, redis_url: str) -> None:
     policy = default_policy()
-    classifier = await in_own_thread(lambda: load_classifier(policy))
+    classifier = await in_own_thread(lambda: load_classifier(policy, studio.settings.clip))
     log.info("moderator.loaded", classifier=classifier.version, policy=policy.version)
     steps = step_function(studio, moderation_steps(*make_judges(classifier, policy)))
     notify_ready()

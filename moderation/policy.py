@@ -74,6 +74,7 @@ class ClassifierPolicy:
 
     A clip goes to review when `review_frames` frames reach a clause's review threshold, or one frame reaches
     `certain`; it is blocked when `block_frames` frames reach the block threshold. A lone image needs one.
+    One that knows a `small_world` of drawn shapes says nothing about any other picture.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ClassifierPolicy:
     certain: float
     review_frames: int = 2
     block_frames: int = 2
+    small_world: bool = False
 
     @property
     def clauses(self) -> tuple[str, ...]:
@@ -229,6 +231,7 @@ def _classifier(name: str, raw: Any, clauses: Mapping[str, Clause]) -> Classifie
         certain=_share(raw, "certain", place),
         review_frames=_count(raw, "review_frames", place),
         block_frames=_count(raw, "block_frames", place),
+        small_world=raw.get("small_world") is True,
     )
 
 

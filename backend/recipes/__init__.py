@@ -23,6 +23,12 @@ CATALOGUE: MappingProxyType[str, Recipe] = MappingProxyType(
 """Every model this release knows. What creators can choose is what workers serve: `services/offered_models`."""
 DEFAULT_RECIPE = MINI.name
 
+
+def has_small_world(recipe: str) -> bool:
+    """Whether this model draws the small world alone, which the classifier that ships here was taught. By name."""
+    return recipe == MINI.name
+
+
 __all__ = [
     "CATALOGUE",
     "DEFAULT_RECIPE",
@@ -35,4 +41,5 @@ __all__ = [
     "Recipe",
     "Size",
     "Weights",
+    "has_small_world",
 ]

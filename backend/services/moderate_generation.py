@@ -28,12 +28,15 @@ from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent, JobState
 from backend.domain.review import CaseStage
 from backend.ids import IdPrefix, new_id
+from backend.recipes import has_small_world
 from backend.services.cancel_generation import cancel_in
 from backend.services.creator_text import text_for
 from backend.services.fail_damaged_clip import fail_damaged_clip
 from backend.storage import ObjectNotFound, ObjectTooLarge, download
 from backend.studio import Studio
-from moderation.verdict import Ruling, Verdict
+from moderation.policy import default_policy
+from moderation.scope import within_scope
+from moderation.verdict import Ruling, Surface, Verdict
 
 MAX_ARTIFACT_BYTES = 2 * 2**30
 
@@ -75,10 +78,12 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
     try:
         with tempfile.TemporaryDirectory(prefix="zoetrope-moderate-") as folder:
             files = await _fetch(studio, artifacts, copies, Path(folder))
-            ruling = await asyncio.to_thread(judge, files)
+            judged = await asyncio.to_thread(judge, files)
     except (BytesChanged, ObjectNotFound, ObjectTooLarge) as error:
         await fail_damaged_clip(studio, job_id, f"{error} is not what was reported")
         return None
+    small_world = has_small_world(job.recipe)
+    ruling = within_scope(judged, default_policy(), surface=Surface.VIDEO, small_world=small_world)
     return await _record(studio, job_id, artifacts, copies, ruling)
 
 

@@ -17,6 +17,7 @@ from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent, JobState
 from backend.domain.review import CaseStage
 from backend.ids import IdPrefix, new_id
+from backend.recipes import has_small_world
 from backend.services.build_order import UnbuildableOrder, load_uploads, spec_of
 from backend.services.creator_text import text_for
 from backend.services.fail_unbuildable_job import fail_unbuildable_job
@@ -24,6 +25,7 @@ from backend.storage import ObjectNotFound, ObjectTooLarge
 from backend.studio import Studio
 from moderation.policy import default_policy
 from moderation.prompt_rules import judge_prompt
+from moderation.scope import within_scope
 from moderation.verdict import Ruling, Surface, Verdict, worst
 
 ImageJudge = Callable[[bytes], Ruling]
@@ -73,7 +75,12 @@ async def _judge(studio: Studio, job: Job, judge: ImageJudge) -> list[_Screened]
     for upload in uploads.values():
         data = await studio.storage.get_bytes(upload.key, limit_bytes=MAX_IMAGE_BYTES)
         digest = hashlib.sha256(data).hexdigest()
-        ruling = await asyncio.to_thread(judge, data)
+        ruling = within_scope(
+            await asyncio.to_thread(judge, data),
+            policy,
+            surface=Surface.IMAGE,
+            small_world=has_small_world(job.recipe),
+        )
         rulings.append(_Screened(surface=Surface.IMAGE, sha256=digest, ruling=ruling, upload_id=upload.id))
     return rulings
 

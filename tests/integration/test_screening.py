@@ -1,5 +1,6 @@
 """Nothing that was sent reaches a worker before its verdict: doubtful text, and every image."""
 
+import dataclasses
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -84,6 +85,17 @@ async def verdicts(studio: Studio) -> set[tuple[str, str, str | None, str]]:
     async with studio.db.reading() as session:
         rows = await session.exec(select(VerdictRow).where(VerdictRow.stage == "input"))
         return {(row.surface, row.sha256, row.upload_id, row.verdict) for row in rows}
+
+
+async def test_an_image_for_a_real_model_goes_to_a_person_while_the_mini_clip_is_all_there_is(
+    studio: Studio,
+) -> None:
+    job_id = await send_with_image(studio, await make_creator(studio))
+    async with studio.db.transaction() as session:
+        await session.execute(text("UPDATE jobs SET recipe = 'wan-2.2-ti2v-5b'"))
+    allowed = dataclasses.replace(finds(Verdict.ALLOW)(IMAGE), classifier="mini_clip/abc")
+    assert await screen_input(studio, job_id, lambda _data: allowed) is Verdict.REVIEW
+    assert (await row_of(studio, job_id)).input_verdict == "review"
 
 
 async def test_a_job_with_an_image_waits_for_its_verdict_and_is_dispatched_after_it(studio: Studio) -> None:

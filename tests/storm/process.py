@@ -68,7 +68,7 @@ def main(part: str) -> int:
     import jobs.moderator
 
     moderator: Any = jobs.moderator
-    moderator.load_classifier = lambda _policy: StormClassifier()
+    moderator.load_classifier = lambda _policy, _folder=None: StormClassifier()
     return jobs.moderator.main()
 
 
