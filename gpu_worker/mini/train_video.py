@@ -357,6 +357,12 @@ def export(folder: Path, out_dir: Path) -> None:
     partial = out_dir.with_name(out_dir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.save_pretrained(partial)
+    for config in partial.rglob("config.json"):
+        # diffusers writes down the folder that a part was loaded from: nobody else's machine has it.
+        kept = {
+            name: value for name, value in json.loads(config.read_text()).items() if name != "_name_or_path"
+        }
+        config.write_text(json.dumps(kept, indent=2) + "\n")
     shutil.rmtree(out_dir, ignore_errors=True)
     partial.rename(out_dir)
 
