@@ -89,8 +89,11 @@ class Gateway(Protocol):
         """Jobs on their way, the oldest first, then those that ended lately without a clip."""
         ...
 
-    async def cancel(self, who: AccountView, job_id: str) -> JobView:
-        """Stop a job; a cancelled one stays so. Raises Refused where it is too late."""
+    async def cancel(self, who: AccountView, job_id: str, *, seen_steps: int | None = None) -> JobView:
+        """Stop a job; a cancelled one stays so. Raises Refused where it is too late.
+
+        `seen_steps`: the `stop_steps` of the price that was agreed to; no more is charged.
+        """
         ...
 
     async def retry(self, who: AccountView, job_id: str) -> JobView:

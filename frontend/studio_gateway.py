@@ -216,9 +216,10 @@ class StudioGateway:
         return [wording.job_view(job) for job in (*under_way.items, *lately)]
 
     @_said_to_pages
-    async def cancel(self, who: AccountView, job_id: str) -> JobView:
-        """Stop a job and say what it cost."""
-        return wording.job_view(await cancel_generation(self._process.studio, _principal(who), job_id))
+    async def cancel(self, who: AccountView, job_id: str, *, seen_steps: int | None = None) -> JobView:
+        """Stop a job and say what it cost: no more than was seen."""
+        studio, principal = self._process.studio, _principal(who)
+        return wording.job_view(await cancel_generation(studio, principal, job_id, seen_steps=seen_steps))
 
     @_said_to_pages
     async def retry(self, who: AccountView, job_id: str) -> JobView:

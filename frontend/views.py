@@ -140,7 +140,7 @@ class JobView:
     """A generation job on its way, or just ended.
 
     `at_work`: a worker has it, or its clip is on the last yards. `in_review`: a moderator has to decide, so nothing
-    moves by itself. `short` says in a few words why it ended without a clip.
+    moves by itself. `short` says in a few words why it ended without a clip. `stop_cost` speaks of `stop_steps`.
     """
 
     id: str
@@ -157,6 +157,7 @@ class JobView:
     grow: float = 1.0
     at_work: bool = False
     in_review: bool = False
+    stop_steps: int = 0
     step: int = 0
     steps: int = 0
     percent: int = 0

@@ -5,7 +5,6 @@ from datetime import datetime
 from math import ceil
 
 from backend.domain.generation import ON_WORKER, JobEvent, JobState, can
-from backend.domain.pricing import partial_charge
 from backend.domain.review import CaseState
 from backend.recipes import CATALOGUE, Capability, Recipe, mini_world
 from backend.services.create_api_key import KeyView as Key
@@ -224,6 +223,7 @@ def job_view(job: Job) -> JobView:
         grow=round(job.width / max(1, job.height), 4),
         at_work=job.state in ON_WORKER or job.state in (JobState.MODERATING, JobState.APPROVED),
         in_review=is_in_review(job),
+        stop_steps=job.stop_steps,
         step=job.steps_done,
         steps=job.num_inference_steps,
         percent=job.progress,
@@ -315,13 +315,11 @@ def _charge(job: Job) -> str:
 
 
 def _stop_cost(job: Job) -> str:
-    if job.state is not JobState.RUNNING:
+    if not job.stop_cost:
         return ""
-    part = partial_charge(job.quoted, steps_done=job.steps_done, steps=job.num_inference_steps)
-    if not part:
-        return ""
-    steps = f"{job.steps_done} of {job.num_inference_steps} steps are done."
-    return f"{steps} You pay {part} of {credits(job.quoted)} for them. Once it is rendered it can't be cancelled."
+    steps = f"{job.stop_steps} of {job.num_inference_steps} steps are done."
+    price = f"You pay {job.stop_cost} of {credits(job.quoted)} for them."
+    return f"{steps} {price} Once it is rendered it can't be cancelled."
 
 
 def is_in_review(job: Job) -> bool:

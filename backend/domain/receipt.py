@@ -21,13 +21,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Charged:
-    """What a receipt says of a job: all in credits. `charged` is None until its end."""
+    """What a receipt says of a job: all in credits. `charged` is None until its end, `charged_steps` 0."""
 
     state: JobState
     quoted: int
     charged: int | None
     steps: int
-    steps_done: int
+    charged_steps: int
     started: bool
     rendered: bool
 
@@ -62,8 +62,8 @@ def why(job: Charged) -> str:
             return "Cancelled before it began. Nothing is charged."
         case Outcome.CANCELLED_PARTWAY:
             return (
-                f"Cancelled after {job.steps_done} of {job.steps} steps:"
-                f" {job.steps_done}/{job.steps} of {job.quoted}, rounded down."
+                f"Cancelled after {job.charged_steps} of {job.steps} steps:"
+                f" {job.charged_steps}/{job.steps} of {job.quoted}, rounded down."
             )
         case Outcome.CANCELLED_WAITING:
             return "Cancelled while it waited for a worker, or before a step counted. Nothing is charged."

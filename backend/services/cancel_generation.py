@@ -8,7 +8,6 @@ from backend.auth.principal import Principal
 from backend.db import outbox
 from backend.db.models import Job, ReviewCase
 from backend.db.repositories import jobs, ledger
-from backend.domain import pricing
 from backend.domain.attempt import AttemptState
 from backend.domain.errors import Conflict
 from backend.domain.events import Consumer, OutboxEvent
@@ -16,33 +15,41 @@ from backend.domain.generation import ENDS, JobEvent, JobState
 from backend.domain.review import CaseState
 from backend.services.get_generation import get_generation, load_own
 from backend.services.job_view import JobView
+from backend.services.stop_cost import cost_of, stop_steps
 from backend.studio import Studio
 
 
-async def cancel_generation(studio: Studio, principal: Principal, job_id: str) -> JobView:
+async def cancel_generation(
+    studio: Studio, principal: Principal, job_id: str, *, seen_steps: int | None = None
+) -> JobView:
     """Cancel; a job that was cancelled before is answered again. Raises `NotFound`, and `Conflict` once it is rendered.
 
-    Of callers that race, one cancels and the others find it cancelled.
+    `seen_steps`: the `stop_steps` that the asker was shown; steps done since then are not charged. Of callers that
+    race, one cancels and the others find it cancelled.
     """
     async with studio.db.transaction() as session:
         job = await load_own(session, principal, job_id)
-        if not await cancel_in(session, job) and job.state != JobState.CANCELLED:
+        if not await cancel_in(session, job, seen_steps=seen_steps) and job.state != JobState.CANCELLED:
             raise Conflict(_too_late(JobState(job.state)), param="video_id")
     await studio.wakeups.account_changed(principal.account_id, job_id)
     return await get_generation(studio, principal, job_id)
 
 
-async def cancel_in(session: AsyncSession, job: Job) -> bool:
+async def cancel_in(session: AsyncSession, job: Job, *, seen_steps: int | None = None) -> bool:
     """Cancel within the caller's transaction, and leave the job as it is now. False: its state forbids it."""
     # Lock order everywhere: job, then attempt, then hold. Locked before its state is looked at: whoever comes second
     # sees what the first one did.
     await session.refresh(job, with_for_update=True)
-    charge = charge_on_cancel(job)
+    steps = (await stop_steps(session, [job])).get(job.id, 0)
+    if seen_steps is not None:
+        steps = max(0, min(steps, seen_steps))
+    charge = cost_of(job, steps)
     if not await jobs.move(
         session,
         job,
         JobEvent.CANCELLED,
         charged=charge,
+        charged_steps=steps,
         error_code="cancelled",
         error_message="Cancelled by its owner.",
     ):
@@ -63,16 +70,6 @@ async def cancel_in(session: AsyncSession, job: Job) -> bool:
         trace_id=job.trace_id,
     )
     return True
-
-
-def charge_on_cancel(job: Job) -> int:
-    """Credits for the steps that were done: a share of the quote in mid-run, nothing before or in review."""
-    match JobState(job.state):
-        case JobState.RUNNING:
-            return pricing.partial_charge(job.quoted, steps_done=job.steps_done, steps=job.steps)
-        case _:
-            # Steps of an attempt that a worker lost or handed back were our trouble, not a service.
-            return 0
 
 
 def _too_late(state: JobState) -> str:

@@ -87,7 +87,7 @@ def _receipt(hold: Hold, job: Job, drawn: Sequence[tuple[HoldDraw, Grant]]) -> R
         quoted=job.quoted,
         charged=job.charged,
         steps=job.steps,
-        steps_done=job.steps_done,
+        charged_steps=job.charged_steps,
         started=job.started_at is not None,
         rendered=job.rendered_at is not None,
     )

@@ -11,6 +11,7 @@ from backend.db.models import Artifact, Feedback, Job
 from backend.domain.artifact import ArtifactKind, ArtifactState
 from backend.domain.generation import ENDS, SHOWS_PREVIEW, JobState
 from backend.domain.spec import GenerationSpec
+from backend.services.stop_cost import cost_of, stop_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,10 @@ class PlaceView:
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """One job. `progress` is 0-100 and never falls; `preview` names a preview frame's version, if there is one."""
+    """One job. `progress` is 0-100 and never falls; `preview` names a preview frame's version, if there is one.
+
+    `stop_cost`: credits that stopping it now would cost, for `stop_steps` steps.
+    """
 
     id: str
     account_id: str
@@ -64,6 +68,8 @@ class JobView:
     released: bool
     favourite: bool
     rating: int
+    stop_steps: int = 0
+    stop_cost: int = 0
     place: PlaceView | None = None
 
     @property
@@ -94,7 +100,9 @@ def _preview_of(job: Job) -> str | None:
     return f"{job.fence}-{job.preview_version}"
 
 
-def view_of(job: Job, *, clip: Artifact | None = None, feedback: Feedback | None = None) -> JobView:
+def view_of(
+    job: Job, *, clip: Artifact | None = None, feedback: Feedback | None = None, stop_steps: int = 0
+) -> JobView:
     """A view from rows that were loaded: the job, its video if there is one, and what the asker thinks of it."""
     shown = clip is not None and clip.released_at is not None
     spec = GenerationSpec.from_json(job.spec)
@@ -135,11 +143,13 @@ def view_of(job: Job, *, clip: Artifact | None = None, feedback: Feedback | None
         released=clip is not None and clip.state == ArtifactState.RELEASED,
         favourite=feedback.favourite if feedback else False,
         rating=feedback.rating if feedback else 0,
+        stop_steps=stop_steps,
+        stop_cost=cost_of(job, stop_steps),
     )
 
 
 async def views_of(session: AsyncSession, jobs: Sequence[Job], *, user_id: str) -> list[JobView]:
-    """Views with what serving and feedback say, in two queries for all."""
+    """Views with what serving and feedback say, in two queries for all, and one for those that run."""
     ids = [job.id for job in jobs]
     if not ids:
         return []
@@ -155,4 +165,13 @@ async def views_of(session: AsyncSession, jobs: Sequence[Job], *, user_id: str) 
             select(Feedback).where(col(Feedback.job_id).in_(ids), Feedback.user_id == user_id)
         )
     }
-    return [view_of(job, clip=clips.get(job.id), feedback=feedback.get(job.id)) for job in jobs]
+    steps = await stop_steps(session, jobs)
+    return [
+        view_of(
+            job,
+            clip=clips.get(job.id),
+            feedback=feedback.get(job.id),
+            stop_steps=steps.get(job.id, 0),
+        )
+        for job in jobs
+    ]

@@ -1,5 +1,6 @@
 """What moderators see: open cases with their evidence, taken one at a time under a lease. Nobody judges their own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,7 +92,7 @@ async def list_cases(studio: Studio, principal: Principal, *, limit: int = 50) -
                 .limit(limit)
             )
         ).all()
-        return [await _view(session, row) for row in rows]
+        return await _views(session, rows)
 
 
 async def claim_case(studio: Studio, principal: Principal, case_id: str) -> CaseView:
@@ -176,29 +177,44 @@ def _is_own(principal: Principal) -> ColumnElement[bool]:
 
 
 async def _view(session: AsyncSession, row: ReviewCase) -> CaseView:
-    job = await session.get(Job, row.job_id)
-    assert job is not None
-    verdicts = await session.exec(
-        select(Verdict).where(Verdict.job_id == row.job_id, Verdict.stage == row.stage)
-    )
-    kinds = await session.exec(select(Artifact.kind).where(Artifact.job_id == row.job_id))
-    return CaseView(
-        id=row.id,
-        job_id=row.job_id,
-        stage=row.stage,
-        state=row.state,
-        clause=row.clause,
-        prompt=job.prompt,
-        negative_prompt=job.negative_prompt,
-        model=job.recipe,
-        opened_at=row.opened_at,
-        claimed_by=row.claimed_by,
-        claim_expires_at=row.claim_expires_at,
-        decision=row.decision,
-        decided_by=row.decided_by,
-        effective_at=row.effective_at,
-        note=row.note,
-        findings=tuple(verdict.findings for verdict in verdicts),
-        artifact_kinds=tuple(sorted(kinds)),
-        upload_ids=GenerationSpec.from_json(job.spec).upload_ids,
-    )
+    return (await _views(session, [row]))[0]
+
+
+async def _views(session: AsyncSession, rows: Sequence[ReviewCase]) -> list[CaseView]:
+    """In three queries for all: their jobs, what was found, what evidence there is."""
+    ids = {row.job_id for row in rows}
+    jobs = {job.id: job for job in await session.exec(select(Job).where(col(Job.id).in_(ids)))}
+    findings: dict[tuple[str | None, str], list[dict[str, object]]] = {}
+    for verdict in await session.exec(
+        select(Verdict).where(col(Verdict.job_id).in_(ids)).order_by(col(Verdict.created_at), col(Verdict.id))
+    ):
+        findings.setdefault((verdict.job_id, verdict.stage), []).append(verdict.findings)
+    kinds: dict[str, list[str]] = {}
+    for job_id, kind in await session.exec(
+        select(Artifact.job_id, Artifact.kind).where(col(Artifact.job_id).in_(ids))
+    ):
+        kinds.setdefault(job_id, []).append(kind)
+    return [
+        CaseView(
+            id=row.id,
+            job_id=row.job_id,
+            stage=row.stage,
+            state=row.state,
+            clause=row.clause,
+            prompt=job.prompt,
+            negative_prompt=job.negative_prompt,
+            model=job.recipe,
+            opened_at=row.opened_at,
+            claimed_by=row.claimed_by,
+            claim_expires_at=row.claim_expires_at,
+            decision=row.decision,
+            decided_by=row.decided_by,
+            effective_at=row.effective_at,
+            note=row.note,
+            findings=tuple(findings.get((row.job_id, row.stage), ())),
+            artifact_kinds=tuple(sorted(kinds.get(row.job_id, ()))),
+            upload_ids=GenerationSpec.from_json(job.spec).upload_ids,
+        )
+        for row in rows
+        for job in (jobs[row.job_id],)
+    ]

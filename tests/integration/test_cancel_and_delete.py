@@ -18,7 +18,9 @@ from backend.domain.events import Consumer
 from backend.domain.generation import JobState
 from backend.services.cancel_generation import cancel_generation
 from backend.services.delete_generation import delete_generation
+from backend.services.expire_leases import expire_leases
 from backend.services.get_generation import get_generation
+from backend.services.get_receipt import get_receipt
 from backend.services.locate_artifact import may_be_served
 from backend.services.moderate_generation import judged_prefix, moderate_generation
 from backend.services.publish_generation import publish_generation
@@ -52,6 +54,37 @@ async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator
 @pytest.fixture
 def worker(studio: Studio) -> MessageWorker:
     return MessageWorker(studio)
+
+
+async def test_steps_that_a_crash_lost_are_not_paid(studio: Studio, worker: MessageWorker) -> None:
+    creator = await make_creator(studio, credits=1000)
+    job = await submit(studio, creator, num_inference_steps=400)
+    await worker.step(await worker.take(job.id), 300)
+    async with studio.db.transaction() as session:
+        await session.execute(text("UPDATE attempts SET lease_expires_at = now() - interval '1 second'"))
+    assert await expire_leases(studio) == 1
+    other = MessageWorker(studio, worker_id="w2")
+    await other.step(await other.take(job.id), 100)
+    shown = await get_generation(studio, creator, job.id)
+    assert (shown.steps_done, shown.stop_steps, shown.stop_cost) == (300, 100, job.quoted // 4)
+    assert (await cancel_generation(studio, creator, job.id)).charged == job.quoted // 4
+    assert "after 100 of 400 steps" in (await get_receipt(studio, creator, job.id)).why
+
+
+async def test_a_stop_costs_no_more_than_was_agreed_to(studio: Studio, worker: MessageWorker) -> None:
+    creator = await make_creator(studio, credits=1000)
+    charged = {}
+    for seen in (100, 350, -1):
+        job = await submit(studio, creator, num_inference_steps=400)
+        order = await worker.take(job.id)
+        await worker.step(order, 100)
+        agreed = await get_generation(studio, creator, job.id)
+        assert (agreed.stop_steps, agreed.stop_cost) == (100, job.quoted // 4)
+        await worker.step(order, 300)
+        stopped = await cancel_generation(studio, creator, job.id, seen_steps=seen)
+        assert (stopped.stop_steps, stopped.stop_cost) == (0, 0)
+        charged[seen] = stopped.charged
+    assert charged == {100: job.quoted // 4, 350: job.quoted * 3 // 4, -1: 0}
 
 
 class DeletesNothing(LocalStorage):

@@ -198,7 +198,8 @@ class Machine(RuleBasedStateMachine):
     @rule(target=ended, sent=consumes(running))
     def cancel_running(self, sent: Sent) -> Sent:
         job = self.run(get_generation(self.studio, sent.owner, sent.job_id))
-        part = partial_charge(job.quoted, steps_done=job.steps_done, steps=job.num_inference_steps)
+        part = partial_charge(job.quoted, steps_done=job.stop_steps, steps=job.num_inference_steps)
+        assert job.stop_cost == part
         return self.cancel(sent, part)
 
     @rule(sent=made)

@@ -537,7 +537,7 @@ class FakeGateway(FakeMoney):
         self.calls.append("jobs")
         return list(self._desk(who).jobs)
 
-    async def cancel(self, who: AccountView, job_id: str) -> JobView:
+    async def cancel(self, who: AccountView, job_id: str, *, seen_steps: int | None = None) -> JobView:
         self.calls.append("cancel")
         desk = self._desk(who)
         for at, job in enumerate(desk.jobs):

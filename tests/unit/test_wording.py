@@ -203,3 +203,10 @@ def test_a_finding_that_each_artifact_repeats_is_said_once_with_its_picture_and_
         ("Could not be judged", "Thumbnail", "", 100, 100, True),
     ]
     assert wording.case_view(case).poster_url == ""
+
+
+def test_what_stopping_costs_is_what_the_use_case_says() -> None:
+    view = wording.job_view(_job(steps_done=12, stop_steps=4, stop_cost=1))
+    assert view.stop_cost.startswith("4 of 16 steps are done. You pay 1 of 4 credits for them.")
+    assert view.stop_steps == 4
+    assert wording.job_view(_job(steps_done=12)).stop_cost == ""

@@ -18,7 +18,8 @@ HAS_IMAGES = "spec -> 'conditioning' <> '[]'::jsonb"
 class Job(SQLModel, table=True):
     """What a creator asked for. `state` changes only through `domain.generation.advance`, with `version`.
 
-    `steps_done` never falls: a new attempt raises it only past what was seen before. After a worker ran out of
+    `steps_done` never falls: a new attempt raises it only past what was seen before. `charged_steps`: what it was
+    cancelled after, of the attempt that ran. After a worker ran out of
     memory, `needs_memory_gb` and `saves_memory` say what the next attempt needs. `swept_at`: nothing of its attempts
     is in storage any more, and nobody can write there.
     """
@@ -62,6 +63,7 @@ class Job(SQLModel, table=True):
             postgresql_using="gin",
             postgresql_where=sql(HAS_IMAGES),
         ),
+        Index("jobs_completed", sql("ended_at DESC"), postgresql_where=sql("state = 'completed'")),
         Index("jobs_prompt", sql("to_tsvector('simple', prompt)"), postgresql_using="gin"),
         Index(
             "jobs_to_sweep",
@@ -90,6 +92,7 @@ class Job(SQLModel, table=True):
     gpu_s: float
     quoted: int
     charged: int | None = Field(default=None)
+    charged_steps: int = c.number()
     steps: int
     steps_done: int = c.number()
     phase: str = c.text(default="")
@@ -132,6 +135,7 @@ class Attempt(SQLModel, table=True):
             unique=True,
             postgresql_where=sql("state IN ('ordered','running')"),
         ),
+        Index("attempts_done", sql("ended_at DESC"), postgresql_where=sql("state = 'done'")),
         Index("attempts_lease", "lease_expires_at", postgresql_where=sql("state IN ('ordered','running')")),
         Index(
             "attempts_ended",

@@ -42,6 +42,7 @@ class ReviewCase(SQLModel, table=True):
         ),
         Index("review_cases_decided", "effective_at", postgresql_where=sql("state = 'decided'")),
         Index("review_cases_open", "opened_at", "id", postgresql_where=sql("state = 'open'")),
+        Index("review_cases_listed", "opened_at", "id", postgresql_where=sql("state IN ('open','decided')")),
     )
 
     id: str = c.id_column()

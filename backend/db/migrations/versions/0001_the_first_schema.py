@@ -300,6 +300,7 @@ def upgrade() -> None:
     sa.Column('gpu_s', sa.Float(), nullable=False),
     sa.Column('quoted', sa.Integer(), nullable=False),
     sa.Column('charged', sa.Integer(), nullable=True),
+    sa.Column('charged_steps', sa.Integer(), server_default='0', nullable=False),
     sa.Column('steps', sa.Integer(), nullable=False),
     sa.Column('steps_done', sa.Integer(), server_default='0', nullable=False),
     sa.Column('phase', sa.Text(), server_default='', nullable=False),
@@ -325,6 +326,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index(op.f('ix_jobs_parent_id'), 'jobs', ['parent_id'], unique=False)
+    op.create_index('jobs_completed', 'jobs', [sa.literal_column('ended_at DESC')], unique=False, postgresql_where=sa.text("state = 'completed'"))
     op.create_index('jobs_images', 'jobs', [sa.literal_column("(spec -> 'conditioning') jsonb_path_ops")], unique=False, postgresql_using='gin', postgresql_where=sa.text("spec -> 'conditioning' <> '[]'::jsonb"))
     op.create_index('jobs_in_review', 'jobs', ['account_id', sa.literal_column('created_at DESC'), sa.literal_column('id DESC')], unique=False, postgresql_where=sa.text("deleted_at IS NULL AND (state = 'in_review' OR (state = 'queued' AND input_verdict = 'review'))"))
     op.create_index('jobs_live', 'jobs', ['state', 'created_at', 'id'], unique=False, postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
@@ -393,6 +395,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('job_id', 'fence', name='attempts_fence')
     )
+    op.create_index('attempts_done', 'attempts', [sa.literal_column('ended_at DESC')], unique=False, postgresql_where=sa.text("state = 'done'"))
     op.create_index('attempts_ended', 'attempts', ['worker_id', sa.literal_column('ended_at DESC')], unique=False, postgresql_where=sa.text('ended_at IS NOT NULL'))
     op.create_index('attempts_lease', 'attempts', ['lease_expires_at'], unique=False, postgresql_where=sa.text("state IN ('ordered','running')"))
     op.create_index('attempts_one_live', 'attempts', ['job_id'], unique=True, postgresql_where=sa.text("state IN ('ordered','running')"))
@@ -460,6 +463,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_review_cases_job_id'), 'review_cases', ['job_id'], unique=False)
     op.create_index('review_cases_decided', 'review_cases', ['effective_at'], unique=False, postgresql_where=sa.text("state = 'decided'"))
+    op.create_index('review_cases_listed', 'review_cases', ['opened_at', 'id'], unique=False, postgresql_where=sa.text("state IN ('open','decided')"))
     op.create_index('review_cases_one_a_stage', 'review_cases', ['job_id', 'stage'], unique=True, postgresql_where=sa.text("state IN ('open','decided')"))
     op.create_index('review_cases_open', 'review_cases', ['opened_at', 'id'], unique=False, postgresql_where=sa.text("state = 'open'"))
     op.create_table('verdicts',
@@ -529,6 +533,7 @@ def downgrade() -> None:
     op.drop_table('verdicts')
     op.drop_index('review_cases_open', table_name='review_cases', postgresql_where=sa.text("state = 'open'"))
     op.drop_index('review_cases_one_a_stage', table_name='review_cases', postgresql_where=sa.text("state IN ('open','decided')"))
+    op.drop_index('review_cases_listed', table_name='review_cases', postgresql_where=sa.text("state IN ('open','decided')"))
     op.drop_index('review_cases_decided', table_name='review_cases', postgresql_where=sa.text("state = 'decided'"))
     op.drop_index(op.f('ix_review_cases_job_id'), table_name='review_cases')
     op.drop_table('review_cases')
@@ -544,6 +549,7 @@ def downgrade() -> None:
     op.drop_index('attempts_one_live', table_name='attempts', postgresql_where=sa.text("state IN ('ordered','running')"))
     op.drop_index('attempts_lease', table_name='attempts', postgresql_where=sa.text("state IN ('ordered','running')"))
     op.drop_index('attempts_ended', table_name='attempts', postgresql_where=sa.text('ended_at IS NOT NULL'))
+    op.drop_index('attempts_done', table_name='attempts', postgresql_where=sa.text("state = 'done'"))
     op.drop_table('attempts')
     op.drop_index('artifacts_to_sweep', table_name='artifacts', postgresql_where=sa.text("state IN ('deleted','expired') AND swept_at IS NULL"))
     op.drop_index('artifacts_expiring', table_name='artifacts', postgresql_where=sa.text("state IN ('withheld','released','taken_down')"))
@@ -556,6 +562,7 @@ def downgrade() -> None:
     op.drop_index('jobs_live', table_name='jobs', postgresql_where=sa.text("state IN ('queued','assigned','running','moderating','in_review','approved')"))
     op.drop_index('jobs_in_review', table_name='jobs', postgresql_where=sa.text("deleted_at IS NULL AND (state = 'in_review' OR (state = 'queued' AND input_verdict = 'review'))"))
     op.drop_index('jobs_images', table_name='jobs', postgresql_using='gin', postgresql_where=sa.text("spec -> 'conditioning' <> '[]'::jsonb"))
+    op.drop_index('jobs_completed', table_name='jobs', postgresql_where=sa.text("state = 'completed'"))
     op.drop_index(op.f('ix_jobs_parent_id'), table_name='jobs')
     op.drop_table('jobs')
     op.drop_index(op.f('ix_billing_payments_account_id'), table_name='billing_payments')
