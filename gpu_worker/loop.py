@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from backend.contracts import AttemptPhase, Heartbeat, Order, Outcome, Report, Wish
+from backend.ending import end_tasks
 from backend.log import get_logger
 from backend.recipes import Recipe
 from gpu_worker.attempt import AttemptRun, Interrupt, Sinks
@@ -34,6 +35,7 @@ Chore: TypeAlias = Coroutine[Any, Any, None]
 MOST_PASSES_HELD = 4
 ENDED_REMEMBERED = 2000
 STUCK_EXIT_CODE = 70
+END_S = 5.0
 
 
 def leave_at_once() -> None:
@@ -103,12 +105,23 @@ class WorkerLoop:
 
     async def run(self) -> None:
         """Heartbeats, wishes and reports, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat())
-            group.create_task(self._obey_wishes())
-            group.create_task(self._uplink.listen(self._wishes_due.set))
-            group.create_task(self._send_reports())
-            group.create_task(self._keep_registered())
+        parts = [
+            asyncio.create_task(part)
+            for part in (
+                self._beat(),
+                self._obey_wishes(),
+                self._uplink.listen(self._wishes_due.set),
+                self._send_reports(),
+                self._keep_registered(),
+            )
+        ]
+        try:
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in ended:
+                part.result()
+        finally:
+            # A group cancels each once; where the Valkey client swallows that, it would wait for ever.
+            await end_tasks(*parts, within_s=END_S)
 
     def accept(self, raw: object) -> None:
         """Take an order as it came from the queue. A repeat brings fresh URLs; a bad one ends as a failed report."""

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from backend.domain.attempt import Slot
 from backend.ending import end_tasks
 from backend.recipes import CATALOGUE
 from backend.services import build_order
-from backend.services.dispatch_generation import Term, dispatch_generation
+from backend.services.dispatch_generation import Term, dispatch_batch, dispatch_generation
 from backend.services.get_generation import get_generation
 from backend.services.preempt_generation import Preemption, preempt_generation
 from backend.settings import Settings
@@ -72,12 +72,25 @@ class HandLeader:
             self.studio, self.term, job_id=job_id, worker_id=worker_id, slot=slot
         )
         assert order is not None, f"{job_id} could not be given to {worker_id}"
+        await self._send(order)
+        return order
+
+    async def give_batch(self, job_ids: Sequence[str], worker_id: str) -> list[Order]:
+        """Dispatch jobs to this worker, to be run in one pass."""
+        orders = await dispatch_batch(
+            self.studio, self.term, job_ids=job_ids, worker_id=worker_id, slot=Slot.RUN
+        )
+        assert len(orders) == len(job_ids)
+        await self._send(*orders)
+        return orders
+
+    async def _send(self, *orders: Order) -> None:
         queues = open_queues(self.valkey_url)
         try:
-            await send_order(queues, order)
+            for order in orders:
+                await send_order(queues, order)
         finally:
             await queues.aclose()
-        return order
 
     async def preempt(self, order: Order) -> Preemption:
         """Wish it, and say so at once."""
