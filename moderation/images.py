@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -32,6 +33,12 @@ MEMORY_LIMIT_BYTES: Final = 1024 * 2**20
 CPU_LIMIT_S: Final = 10
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 TIMEOUT_S: Final = 20.0
+MAX_SCANS: Final = 100
+"""Of a progressive JPEG, whose every scan is a pass over all pixels; encoders write about ten."""
+# In a scan's data, FF is followed by 00, by a restart, or by FF: a marker is none of these.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_START_OF_SCAN, _END = 0xDA, 0xD9
+_WITHOUT_LENGTH = frozenset({0x01, 0xD8})
 
 
 class ImageFormat(StrEnum):
@@ -102,6 +109,23 @@ def clean_image(
     is refused, for somebody is mistaken. None, an empty one and application/octet-stream say nothing.
     Decoding runs in a process of its own with limits on memory and CPU time. Raises ImageRefused.
     """
+    found = check_image(data, field=field, declared_type=declared_type, max_bytes=max_bytes)
+    answer = _in_limited_process(data, found, max_pixels, timeout_s, field)
+    if "problem" in answer:
+        raise ImageRefused(ImageProblem(answer["problem"]), answer["message"], field=field)
+    return CleanImage(
+        data=base64.b64decode(answer["data"]),
+        media_type=f"image/{found}",
+        width_px=int(answer["width_px"]),
+        height_px=int(answer["height_px"]),
+        format=found,
+    )
+
+
+def check_image(
+    data: bytes, *, field: str = "image", declared_type: str | None = None, max_bytes: int = MAX_BYTES
+) -> ImageFormat:
+    """What an upload is, as far as it can be seen without decoding it. Raises ImageRefused."""
     if not data:
         raise ImageRefused(
             ImageProblem.EMPTY, "The file is empty: choose a PNG, JPEG or WebP image.", field=field
@@ -122,16 +146,22 @@ def clean_image(
             f"The file says {declared[:100]} but holds a {found} image: give it its right type and name.",
             field=field,
         )
-    answer = _in_limited_process(data, found, max_pixels, timeout_s, field)
-    if "problem" in answer:
-        raise ImageRefused(ImageProblem(answer["problem"]), answer["message"], field=field)
-    return CleanImage(
-        data=base64.b64decode(answer["data"]),
-        media_type=f"image/{found}",
-        width_px=int(answer["width_px"]),
-        height_px=int(answer["height_px"]),
-        format=found,
-    )
+    if found is ImageFormat.JPEG and count_scans(data) > MAX_SCANS:
+        raise _too_costly(field)
+    return found
+
+
+def count_scans(jpeg: bytes) -> int:
+    """How many scans a JPEG has, up to its end marker: what is in or behind its segments doesn't count."""
+    at, scans = 0, 0
+    while (marker := _MARKER.search(jpeg, at)) is not None:
+        kind, at = jpeg[marker.end() - 1], marker.end()
+        if kind == _END:
+            break
+        scans += kind == _START_OF_SCAN
+        if kind not in _WITHOUT_LENGTH:
+            at += int.from_bytes(jpeg[at : at + 2])
+    return scans
 
 
 def too_large(size_bytes: int, *, max_bytes: int = MAX_BYTES) -> str:
@@ -221,14 +251,18 @@ def _has_every_row(png: bytes) -> bool:
     return found >= expected
 
 
-def _in_limited_process(
-    data: bytes, expected: ImageFormat, max_pixels: int, timeout_s: float, field: str
-) -> dict[str, str]:
-    costly = ImageRefused(
+def _too_costly(field: str) -> ImageRefused:
+    return ImageRefused(
         ImageProblem.TOO_COSTLY,
         "Decoding the image takes more memory or time than is allowed: save it smaller and retry.",
         field=field,
     )
+
+
+def _in_limited_process(
+    data: bytes, expected: ImageFormat, max_pixels: int, timeout_s: float, field: str
+) -> dict[str, str]:
+    costly = _too_costly(field)
     try:
         done = subprocess.run(
             [

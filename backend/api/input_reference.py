@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import UploadFile
@@ -11,8 +12,8 @@ from backend.api.parse_bodies import Fields
 from backend.auth.principal import Principal
 from backend.domain.clean_text import shown
 from backend.domain.errors import InvalidField, TooLarge
-from backend.ids import IdPrefix, is_id
-from backend.services.accept_upload import accept_upload
+from backend.ids import IdPrefix, is_id, new_id
+from backend.services.accept_upload import accept_upload, check_upload, known_upload
 from backend.studio import Studio
 from moderation.images import MAX_BYTES, too_large
 
@@ -26,35 +27,64 @@ def brings_image(fields: Fields) -> bool:
 
 
 async def upload_of(studio: Studio, principal: Principal, fields: Fields) -> str | None:
-    """The upload's id, stored first if need be; None without an image. Raises `InvalidField`, `TooLarge`."""
+    """The upload's id, stored first if need be; None without an image. Raises as `accept_upload` does."""
+    if (file_id := _file_id(fields)) is not None:
+        return file_id
+    if (image := _image(fields)) is None:
+        return None
+    read, declared = image
+    return (await accept_upload(studio, principal, read, declared_type=declared, param=NAME)).id
+
+
+async def check_reference(studio: Studio, principal: Principal, fields: Fields) -> str | None:
+    """Refuse what `upload_of` would, as far as it can be seen without decoding or storing anything.
+
+    Returns an id to price with: the upload's, or one that names nothing for an image that isn't stored yet; None
+    without an image. Raises `InvalidField`, `TooLarge`.
+    """
+    if (file_id := _file_id(fields)) is not None:
+        await known_upload(studio, principal, file_id, param=NAME)
+        return file_id
+    if (image := _image(fields)) is None:
+        return None
+    read, declared = image
+    await check_upload(await read(), declared_type=declared, param=NAME)
+    return new_id(IdPrefix.UPLOAD)
+
+
+def reader_of(file: UploadFile, *, param: str) -> Callable[[], Awaitable[bytes]]:
+    """Reads a file when it is called. Raises `TooLarge` before more is read than an image may have."""
+    if file.size is not None and file.size > MAX_BYTES:
+        raise TooLarge(too_large(file.size), param=param)
+    return lambda: file.read(MAX_BYTES + 1)
+
+
+def _file_id(fields: Fields) -> str | None:
+    if NAME in fields.files or (file_id := fields.text(f"{NAME}[file_id]")) is None:
+        return None
+    if not is_id(file_id, IdPrefix.UPLOAD):
+        raise InvalidField(f"There is no upload {shown(file_id)!r}.", param=f"{NAME}[file_id]")
+    return file_id
+
+
+def _image(fields: Fields) -> tuple[Callable[[], Awaitable[bytes]], str] | None:
+    """How to read the image that came along, and what its sender says it is."""
     if NAME in fields.files:
         file = fields.files[NAME]
-        data = await read_file(file, param=NAME)
-        view = await accept_upload(studio, principal, data, declared_type=_type(file), param=NAME)
-        return view.id
-    if (file_id := fields.text(f"{NAME}[file_id]")) is not None:
-        if not is_id(file_id, IdPrefix.UPLOAD):
-            raise InvalidField(f"There is no upload {shown(file_id)!r}.", param=f"{NAME}[file_id]")
-        return file_id
+        return reader_of(file, param=NAME), _type(file)
     url = fields.raw(f"{NAME}[image_url]") or fields.raw(NAME)
     if url is None:
         return None
-    data, declared = await asyncio.to_thread(_from_data_url, url)
-    return (await accept_upload(studio, principal, data, declared_type=declared, param=NAME)).id
-
-
-async def read_file(file: UploadFile, *, param: str) -> bytes:
-    """A file's bytes. Raises `TooLarge` before it reads more than an image may have."""
-    if file.size is not None and file.size > MAX_BYTES:
-        raise TooLarge(too_large(file.size), param=param)
-    return await file.read(MAX_BYTES + 1)
+    declared, encoded, body = _parts_of(url)
+    return lambda: asyncio.to_thread(_decoded, body, encoded), declared
 
 
 def _type(file: UploadFile) -> str:
     return (file.content_type or "").partition(";")[0].strip().lower()
 
 
-def _from_data_url(url: str) -> tuple[bytes, str]:
+def _parts_of(url: str) -> tuple[str, bool, str]:
+    """A `data:` URL's media type, whether it is base64, and what it holds."""
     scheme, _, rest = url.partition(":")
     if scheme.lower() != "data":
         raise InvalidField(
@@ -65,11 +95,12 @@ def _from_data_url(url: str) -> tuple[bytes, str]:
     if not comma:
         raise InvalidField("This data: URL has no data.", param=NAME)
     kind, *options = head.split(";")
+    return kind, "base64" in options, body
+
+
+def _decoded(body: str, encoded: bool) -> bytes:
     try:
-        if "base64" in options:
-            return base64.b64decode(
-                "".join(unquote_to_bytes(body).decode("ascii").split()), validate=True
-            ), kind
-        return unquote_to_bytes(body), kind
+        data = unquote_to_bytes(body)
+        return base64.b64decode("".join(data.decode("ascii").split()), validate=True) if encoded else data
     except (binascii.Error, UnicodeError):
         raise InvalidField("This data: URL is not valid base64.", param=NAME) from None

@@ -6,6 +6,7 @@ JSON is flattened to the bracketed spelling, so that a route reads one kind of f
 import asyncio
 import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ MAX_PARTS = 10_000
 """Brackets and commas of a JSON body: 12 MiB of nothing else would be parsed for seconds, into a gigabyte."""
 PARSED_AT_ONCE_BYTES = 64 * 2**10
 """A larger body is parsed in a thread."""
+# As JSON writes them, with a sign; float() itself also takes 1_0, ١٠, nan and inf.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +66,8 @@ class Fields:
         text = self.text(name)
         if text is None:
             return None
-        try:
-            value = float(text) if len(text) <= 40 else math.nan
-        except ValueError:
-            value = math.nan
+        written = text.strip()
+        value = float(written) if len(written) <= 40 and _NUMBER.fullmatch(written) else math.nan
         if not math.isfinite(value):
             raise InvalidField(f"{name} is a number, not {shown(text)!r}.", param=name)
         return value

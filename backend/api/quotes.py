@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 
 from backend.api.create_fields import CREATE_DOCS, CREATE_FIELDS, request_of
 from backend.api.dependencies import StudioDep, Writer
+from backend.api.input_reference import check_reference
 from backend.api.limits import coarse_limit
 from backend.api.parse_bodies import parse_body
 from backend.api.schemas import EtaOut, Out
@@ -43,7 +44,7 @@ async def quote_video(request: Request, studio: StudioDep, principal: Writer) ->
     fields = await parse_body(request)
     try:
         fields.refuse_unknown(CREATE_FIELDS)
-        wanted = request_of(fields, None)
+        wanted = request_of(fields, await check_reference(studio, principal, fields))
     finally:
         await fields.close()
     quote = await quote_generation(studio, principal, wanted)

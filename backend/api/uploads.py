@@ -4,7 +4,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from backend.api.dependencies import StudioDep, Writer
-from backend.api.input_reference import read_file
+from backend.api.input_reference import reader_of
 from backend.api.limits import coarse_limit
 from backend.api.parse_bodies import parse_body
 from backend.domain.errors import InvalidField
@@ -46,9 +46,7 @@ async def upload_image(request: Request, studio: StudioDep, principal: Writer) -
         if file is None:
             raise InvalidField("Send the image as the form's field `file`.", param="file")
         declared = (file.content_type or "").partition(";")[0].strip().lower()
-        view = await accept_upload(
-            studio, principal, await read_file(file, param="file"), declared_type=declared
-        )
+        view = await accept_upload(studio, principal, reader_of(file, param="file"), declared_type=declared)
     finally:
         await fields.close()
     return UploadOut(id=view.id, width=view.width, height=view.height, size_bytes=view.size_bytes)

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,20 +13,19 @@ from sqlmodel import col, select
 from backend.auth.principal import Principal
 from backend.db.models import Upload
 from backend.db.repositories import ledger, uploads
+from backend.domain.clean_text import shown
 from backend.domain.errors import InvalidField, QuotaExhausted, RateLimited, TooLarge, Unavailable
 from backend.domain.upload import KEPT_UNUSED, MAX_UNUSED_BYTES, UploadState
 from backend.ids import IdPrefix, new_id
 from backend.log import get_logger
+from backend.services.image_places import image_places
 from backend.studio import Studio
-from moderation.images import CleanImage, ImageFormat, ImageProblem, ImageRefused, clean_image
+from moderation.images import CleanImage, ImageFormat, ImageProblem, ImageRefused, check_image, clean_image
 
 log = get_logger(__name__)
 
-AT_ONCE = 2
 AN_HOUR = 300
 _ENDINGS = {ImageFormat.PNG: "png", ImageFormat.JPEG: "jpg", ImageFormat.WEBP: "webp"}
-
-_doors: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +40,22 @@ class UploadView:
 
 
 async def accept_upload(
-    studio: Studio, principal: Principal, data: bytes, *, declared_type: str = "", param: str = "file"
+    studio: Studio,
+    principal: Principal,
+    read: Callable[[], Awaitable[bytes]],
+    *,
+    declared_type: str = "",
+    param: str = "file",
 ) -> UploadView:
     """Clean, store and record an image; the same image again is the same upload.
 
-    `declared_type` is what the sender says it is. Raises `InvalidField`, `TooLarge`, `RateLimited`, `QuotaExhausted`;
+    `read` is called when it is this image's turn, so that one that waits lies on disk, not in memory. `declared_type`
+    is what the sender says it is. Raises `InvalidField`, `TooLarge`, `RateLimited`, `QuotaExhausted`, `Unavailable`;
     then nothing was stored. One that no job names is swept after a day.
     """
     await _check_pace(studio, principal)
-    clean = await _clean(data, declared_type, param)
+    async with image_places().place(principal.account_id):
+        clean = await _clean(await read(), declared_type, param)
     row = await _record(studio, principal, clean)
     if row.state == UploadState.STORED:
         return _view(row)
@@ -127,21 +135,38 @@ async def _check_pace(studio: Studio, principal: Principal) -> None:
             )
 
 
+async def check_upload(data: bytes, *, declared_type: str, param: str) -> None:
+    """Refuse what `accept_upload` would refuse without decoding it. Raises `InvalidField`, `TooLarge`."""
+    with _as_our_errors(param):
+        await asyncio.to_thread(check_image, data, field=param, declared_type=declared_type)
+
+
+async def known_upload(studio: Studio, principal: Principal, upload_id: str, *, param: str) -> None:
+    """Raises `InvalidField` for an upload that the account can't name."""
+    async with studio.db.reading() as session:
+        known = select(Upload.id).where(
+            Upload.id == upload_id,
+            Upload.account_id == principal.account_id,
+            Upload.state == UploadState.STORED.value,
+        )
+        if (await session.exec(known)).one_or_none() is None:
+            raise InvalidField(
+                f"There is no upload {shown(upload_id)!r}, or it is no longer kept.", param=param
+            )
+
+
 async def _clean(data: bytes, declared_type: str, param: str) -> CleanImage:
+    with _as_our_errors(param):
+        return await asyncio.to_thread(clean_image, data, field=param, declared_type=declared_type)
+
+
+@contextmanager
+def _as_our_errors(param: str) -> Iterator[None]:
     try:
-        async with _door():
-            return await asyncio.to_thread(clean_image, data, field=param, declared_type=declared_type)
+        yield
     except ImageRefused as refused:
         error = TooLarge if refused.problem is ImageProblem.TOO_LARGE else InvalidField
         raise error(str(refused), param=param) from refused
-
-
-def _door() -> asyncio.Semaphore:
-    loop = asyncio.get_running_loop()
-    if loop not in _doors:
-        _doors.clear()
-        _doors[loop] = asyncio.Semaphore(AT_ONCE)
-    return _doors[loop]
 
 
 def _view(row: Upload) -> UploadView:

@@ -29,7 +29,7 @@ def serve_api(environment: Callable[..., dict[str, str]], folder: Path, **settin
         )
     base_url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120  # a busy machine takes its time to import
         while True:
             try:
                 if httpx.get(f"{base_url}/healthz").is_success:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -13,18 +14,20 @@ from sqlalchemy import text
 
 from backend.auth.principal import Principal
 from backend.db.engine import Database
-from backend.domain.errors import InvalidField, QuotaExhausted
+from backend.domain.errors import InvalidField, QuotaExhausted, RateLimited
 from backend.services import accept_upload as accepting
 from backend.services.accept_upload import UploadView, accept_upload
 from backend.services.cancel_generation import cancel_generation
 from backend.services.delete_generation import delete_generation
 from backend.services.generation_request import ConditioningRequest
+from backend.services.image_places import AN_ACCOUNT, LEAST_COST_S, ImagePlaces
 from backend.services.screen_input import screen_input
 from backend.services.sweep_uploads import sweep_uploads
 from backend.storage import ObjectNotFound, StorageUnavailable
 from backend.storage.local import LocalStorage
 from backend.studio import Studio
 from jobs.expire import expire_once
+from moderation.images import CleanImage, clean_image
 from moderation.verdict import Ruling, Verdict
 from tests.integration.life_rig import (
     MessageWorker,
@@ -57,8 +60,15 @@ def picture(kind: str = "PNG", shade: int = 0, size: tuple[int, int] = (64, 48),
     return out.getvalue()
 
 
+async def give_bytes(studio: Studio, creator: Principal, data: bytes) -> UploadView:
+    async def read() -> bytes:
+        return data
+
+    return await accept_upload(studio, creator, read)
+
+
 async def give(studio: Studio, creator: Principal, shade: int = 0) -> UploadView:
-    return await accept_upload(studio, creator, picture(shade=shade))
+    return await give_bytes(studio, creator, picture(shade=shade))
 
 
 async def send(studio: Studio, creator: Principal, upload: UploadView) -> str:
@@ -93,7 +103,7 @@ async def sweep(studio: Studio) -> None:
 async def test_an_image_is_kept_in_its_format(
     studio: Studio, creator: Principal, kind: str, ending: str, start: bytes
 ) -> None:
-    given = await accept_upload(studio, creator, picture(kind))
+    given = await give_bytes(studio, creator, picture(kind))
     (key,) = await stored(studio)
     assert key == f"uploads/{creator.account_id}/{given.id}.{ending}"
     assert (await studio.storage.get_bytes(key, limit_bytes=2**20)).startswith(start)
@@ -103,7 +113,7 @@ async def test_an_image_is_kept_in_its_format(
 async def test_a_photograph_does_not_grow(studio: Studio, creator: Principal) -> None:
     out = io.BytesIO()
     Image.effect_noise((1600, 1200), 60).convert("RGB").save(out, "JPEG", quality=90)
-    given = await accept_upload(studio, creator, out.getvalue())
+    given = await give_bytes(studio, creator, out.getvalue())
     assert given.size_bytes < 2 * len(out.getvalue())
 
 
@@ -211,10 +221,10 @@ async def test_an_account_has_a_quota_of_images_that_it_does_not_use(
     size = (await give(studio, creator)).size_bytes
     monkeypatch.setattr(accepting, "MAX_UNUSED_BYTES", 3 * size + 5)
     answers = await asyncio.gather(
-        *(give(studio, creator, shade) for shade in range(1, 8)), return_exceptions=True
+        *(give(studio, creator, shade) for shade in range(1, 1 + AN_ACCOUNT)), return_exceptions=True
     )
     taken = [answer for answer in answers if isinstance(answer, UploadView)]
-    assert [type(a) for a in answers if a not in taken] == [QuotaExhausted] * 5
+    assert [type(a) for a in answers if a not in taken] == [QuotaExhausted] * (AN_ACCOUNT - 2)
     assert len(await stored(studio)) == 3
     await send(studio, creator, taken[0])
     assert await give(studio, creator, 100), "what a job uses does not count"
@@ -259,3 +269,56 @@ async def test_a_sweep_that_was_cut_off_goes_on_the_next_time(
 
 def _ruling(verdict: Verdict) -> Ruling:
     return Ruling(verdict=verdict, findings=(), policy_version="test", classifier="test")
+
+
+async def test_what_one_account_sends_at_once_waits_unread_and_holds_up_nobody_else(
+    studio: Studio, creator: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costly, decoded, may_end = picture(shade=1), threading.Event(), threading.Event()
+    read: list[int] = []
+
+    def slow(data: bytes, **options: object) -> CleanImage:
+        if data == costly:
+            decoded.set()
+            assert may_end.wait(20)
+        return clean_image(data, **options)  # type: ignore[arg-type]  # as they came
+
+    monkeypatch.setattr(accepting, "clean_image", slow)
+
+    async def send_costly(number: int) -> UploadView:
+        async def reading() -> bytes:
+            read.append(number)
+            return costly
+
+        return await accept_upload(studio, creator, reading)
+
+    sent = [asyncio.create_task(send_costly(number)) for number in range(AN_ACCOUNT + 3)]
+    try:
+        assert await asyncio.to_thread(decoded.wait, 20)
+        done, waiting = await asyncio.wait(sent, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 3:
+            more, waiting = await asyncio.wait(waiting, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            assert more
+            done |= more
+        assert [type(task.exception()) for task in done] == [RateLimited] * 3
+        other = await make_creator(studio)
+        async with asyncio.timeout(20):
+            assert (await give(studio, other)).id
+        assert len(read) == 1, "the others lie where they came in"
+    finally:
+        may_end.set()
+        await asyncio.gather(*sent, return_exceptions=True)
+    assert len({task.result().id for task in waiting}) == 1
+
+
+async def test_refused_images_count_too(
+    studio: Studio, creator: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = ImagePlaces(budget_s=3.5 * LEAST_COST_S)
+    monkeypatch.setattr(accepting, "image_places", lambda: places)
+    refusals = []
+    for _ in range(6):
+        with pytest.raises((InvalidField, RateLimited)) as refused:
+            await give_bytes(studio, creator, b"no image")
+        refusals.append(type(refused.value))
+    assert refusals == [InvalidField] * 4 + [RateLimited] * 2

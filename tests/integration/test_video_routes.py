@@ -583,6 +583,49 @@ async def test_a_quote_says_the_price_and_stores_nothing(api: Api) -> None:
         assert (await stranger.post("/v1/videos/quote", json={"prompt": PROMPT})).status_code == 401
 
 
+async def test_a_quote_refuses_the_images_that_a_job_would_be_refused_for(api: Api, tmp_path: Path) -> None:
+    other = await api.key()
+    key = await api.key()
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(out, "PNG")
+    async with api.http(other) as http:
+        theirs = (await http.post("/uploads", files={"file": ("a.png", out.getvalue(), "image/png")})).json()[
+            "id"
+        ]
+    async with api.http(key) as http:
+        given = (await http.post("/uploads", files={"file": ("a.png", out.getvalue(), "image/png")})).json()[
+            "id"
+        ]
+        for image in (
+            {"image_url": "http://127.0.0.1/a.png"},
+            {"image_url": "file:///etc/passwd"},
+            {"image_url": "data:image/png;base64"},
+            {"image_url": "data:image/png;base64,?"},
+            {"image_url": "data:image/png;base64,aGVsbG8="},
+            {"file_id": "up_x"},
+            {"file_id": new_id(IdPrefix.UPLOAD)},
+            {"file_id": theirs},
+        ):
+            said = []
+            for path in ("/v1/videos/quote", "/v1/videos"):
+                answer = await http.post(path, json={"prompt": PROMPT, "input_reference": image})
+                assert answer.status_code == 400, (path, image)
+                said.append({**answer.json()["error"]})
+            assert said[0]["message"] == said[1]["message"], image
+            assert said[0]["param"] == said[1]["param"], image
+        for path in ("/v1/videos/quote", "/v1/videos"):
+            text = {"input_reference": ("a.png", b"no image", "image/png")}
+            assert (await http.post(path, data={"prompt": PROMPT}, files=text)).status_code == 400
+        before = await api.sql("SELECT count(*) FROM uploads")
+        image_file = {"input_reference": ("a.png", out.getvalue() + b"x", "image/png")}
+        taken = await http.post("/v1/videos/quote", data={"prompt": PROMPT}, files=image_file)
+        named = await http.post(
+            "/v1/videos/quote", json={"prompt": PROMPT, "input_reference": {"file_id": given}}
+        )
+        assert {taken.status_code, named.status_code} == {200}
+        assert await api.sql("SELECT count(*) FROM uploads") == before
+
+
 async def test_models_say_which_values_are_valid(api: Api) -> None:
     client = api.client(await api.key())
     (model,) = [m async for m in await client.models.list() if m.id == "mini"]

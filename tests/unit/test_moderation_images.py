@@ -5,7 +5,16 @@ import zlib
 import pytest
 from PIL import Image
 
-from moderation.images import ImageFormat, ImageProblem, ImageRefused, clean_image, sniff, too_large
+from moderation.images import (
+    MAX_SCANS,
+    ImageFormat,
+    ImageProblem,
+    ImageRefused,
+    clean_image,
+    count_scans,
+    sniff,
+    too_large,
+)
 
 
 def encoded(image: Image.Image, name: str, **options: object) -> bytes:
@@ -146,3 +155,32 @@ def test_a_cut_off_image_is_refused() -> None:
 
 def test_a_decoder_that_takes_too_long_is_stopped() -> None:
     assert refused(encoded(PICTURE, "PNG"), timeout_s=0.001).problem is ImageProblem.TOO_COSTLY
+
+
+def with_scans(count: int, *, hidden_behind: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan is there `count` times more."""
+    jpeg = encoded(PICTURE, "JPEG", progressive=True)
+    last = jpeg[jpeg.rfind(b"\xff\xda") : -2]
+    return jpeg[:-2] + (hidden_behind + last) * count + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("hidden_behind", [b"", b"\xff\x01", b"\xff\xff", b"\xff\xfe\x00\x02"])
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, hidden_behind: bytes
+) -> None:
+    monkeypatch.setattr("moderation.images._in_limited_process", lambda *_: pytest.fail("decoded"))
+    refusal = refused(with_scans(MAX_SCANS, hidden_behind=hidden_behind))
+    assert refusal.problem is ImageProblem.TOO_COSTLY
+
+
+def test_a_jpeg_of_the_usual_scans_is_taken() -> None:
+    assert count_scans(encoded(PICTURE, "JPEG")) == 1
+    assert 5 < count_scans(encoded(PICTURE, "JPEG", progressive=True)) < 20
+    assert clean_image(with_scans(3)).width_px == 40
+
+
+def test_what_is_in_or_behind_a_jpeg_is_no_scan_of_it() -> None:
+    like_scans = b"\xff\xda" * 2 * MAX_SCANS
+    video = encoded(PICTURE, "JPEG") + like_scans
+    thumbnail = encoded(PICTURE, "JPEG", comment=like_scans)
+    assert clean_image(video).width_px == clean_image(thumbnail).width_px == 40
