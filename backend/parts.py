@@ -56,6 +56,7 @@ def _web_command(settings: Settings) -> list[str]:
         "--interface", "asgi",
         "--factory",
         "--respawn-failed-workers",
+        "--http", "1",  # or a connection that never says which kind it is stays open for ever
         "--workers-kill-timeout", "5",
         "--http1-header-read-timeout", "10000",  # ms: as long as a body may pause
         "--no-access-log",
