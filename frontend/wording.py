@@ -394,11 +394,11 @@ def ledger_view(line: LedgerLine) -> LedgerView:
     return LedgerView(
         id=str(line.id),
         at=_iso(line.at),
-        what=_LEDGER_REASONS.get(line.reason, line.reason.capitalize()),
+        what=line.prompt or _LEDGER_REASONS.get(line.reason, line.reason.capitalize()),
         amount=f"{'+' if line.amount > 0 else '−'}{abs(line.amount):,}",
         balance=f"{line.balance:,}",
         incoming=line.amount > 0,
-        job_id=line.job_id or "",
+        job_id=line.job_id if line.job_id and line.prompt else "",
     )
 
 

@@ -18,8 +18,9 @@ CHUNK = 500
 
 _OLDER = text(
     """
-    SELECT e.id, e.transaction_id, e.amount, e.created_at, e.reason, h.job_id
+    SELECT e.id, e.transaction_id, e.amount, e.created_at, e.reason, h.job_id, left(j.prompt, 200) AS prompt
     FROM ledger_entries e LEFT JOIN holds h ON h.id = e.hold_id
+         LEFT JOIN jobs j ON j.id = h.job_id AND j.deleted_at IS NULL
     WHERE e.account_id = :account_id AND e.book IN ('available', 'held') AND e.id < :before
     ORDER BY e.id DESC LIMIT :limit
     """
@@ -38,7 +39,10 @@ _NEWEST = 2**62
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerLine:
-    """One change of what the account has. `amount` is signed; `balance` is after it, holds included."""
+    """One change of what the account has. `amount` is signed; `balance` is after it, holds included.
+
+    `prompt`: how that of the clip begins which it was spent on; empty for others, and once the clip is deleted.
+    """
 
     id: int
     at: datetime
@@ -46,6 +50,7 @@ class LedgerLine:
     balance: int
     reason: str
     job_id: str | None
+    prompt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,4 +112,5 @@ def _line(entries: Sequence[Row[tuple[object, ...]]], balance: int) -> LedgerLin
         balance=balance,
         reason=last.reason,
         job_id=last.job_id,
+        prompt=last.prompt or "",
     )
