@@ -185,9 +185,9 @@ class Cast:
         """Which process has this pid; empty where none has."""
         return next((name for name, member in self.members.items() if member.pid == pid), "")
 
-    def webs_answer(self, names: Iterable[str] = WEBS) -> bool:
-        """Whether each web process answers its health check now."""
-        return all(lives(f"http://127.0.0.1:{self.ports[name]}") for name in names)
+    def web_answers(self, name: str) -> bool:
+        """Whether a web process answers its health check now."""
+        return lives(f"http://127.0.0.1:{self.ports[name]}")
 
     def stop_workers(self) -> None:
         """In order, at the end: nothing writes any more."""

@@ -33,7 +33,7 @@ from tests.storm.afterwards import Afterwards, decide_open_cases, left_to_do
 from tests.storm.blows import Blows, ask_database
 from tests.storm.cast import Cast
 from tests.storm.load import Load, Tenant
-from tests.storm.plan import ALONE, WEBS, WORKERS, Fault, Kind, plan_faults
+from tests.storm.plan import ALONE, CONTROLS, WEBS, WORKERS, Fault, Kind, plan_faults
 from tests.storm.relay import Relay
 from tests.storm.report import Report, late_recoveries, live_line, not_calm
 from tests.storm.watch import Watcher
@@ -173,10 +173,10 @@ class Storm:
 
     def _until_up(self, cast: Cast, watcher: Watcher) -> None:
         deadline = time.monotonic() + UP_WITHIN_S
-        while not (cast.webs_answer() and _all_there(watcher)):
+        while missing := _missing(cast, watcher):
             if time.monotonic() > deadline:
                 raise StormFailed(
-                    f"the studio was not up within {UP_WITHIN_S:g} s: see {cast.folder / 'logs'}"
+                    f"{', '.join(missing)} not up within {UP_WITHIN_S:g} s: see {cast.folder / 'logs'}"
                 )
             cast.tend()
             time.sleep(TICK_S)
@@ -258,9 +258,13 @@ class Storm:
         ]
 
 
-def _all_there(watcher: Watcher) -> bool:
+def _missing(cast: Cast, watcher: Watcher) -> list[str]:
+    """Who has not yet shown that it works."""
     latest = watcher.latest
-    return latest is not None and latest.leads and set(WORKERS) <= latest.heartbeats.keys()
+    missing = [name for name in WORKERS if latest is None or name not in latest.heartbeats]
+    if latest is None or not latest.leads:
+        missing += CONTROLS
+    return missing + [name for name in WEBS if not cast.web_answers(name)]
 
 
 async def _made(make: Any) -> Any:
