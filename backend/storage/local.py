@@ -168,7 +168,9 @@ class LocalStorage:
     def _prepare(self) -> Path:
         incoming = self.root / INCOMING
         if not self._prepared:
-            incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The mode is the last folder's alone: those above it would be open to all.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            incoming.mkdir(mode=0o700, exist_ok=True)
             for left in incoming.iterdir():
                 # A process that was killed in mid-write left it; no write takes a day.
                 with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import stat
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -242,3 +243,9 @@ async def test_workers_get_whole_urls_and_browsers_paths(tmp_path: Path) -> None
     put = await store.signed_put("a", ttl=minute, content_type="video/mp4", max_bytes=5)
     assert put.url.startswith("http://control:8400/objects/a?")
     assert put.headers == {"content-type": "video/mp4"}
+
+
+async def test_a_new_folder_is_closed_to_others(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path / "storage", secret=SECRET, worker_url="http://control:1")
+    await store.put_bytes("jobs/a/clip.mp4", b"x")
+    assert stat.S_IMODE((tmp_path / "storage").stat().st_mode) == 0o700
