@@ -1,8 +1,9 @@
-"""How many live connections an address may hold and open, and how large their messages may be.
+"""How many live connections an address may hold and open, and how large and how many their messages may be.
 
 Anybody may open one: the sign-in page is a page as well.
 """
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ class SocketLimits:
 
     A page's messages have 1 to 6 KB; the query carries a tab's token and the protocol's version. `message_size`: in
     characters or bytes, as it comes.
+
+    A page sends a few messages when it opens, then one a click, an answer or a pause in typing. What comes faster is
+    read later; a socket that goes on so for `behind_s` is closed: its page opens it again and reads everything anew.
     """
 
     at_once: int = 2_000
@@ -35,6 +39,32 @@ class SocketLimits:
     opened_a_minute: int = 600
     query_bytes: int = 512
     message_size: int = 64 * 1024
+    messages: float = 40
+    messages_a_second: float = 10
+    address_messages: float = 600
+    address_messages_a_second: float = 60
+    behind_s: float = 5.0
+
+
+class _Pace:
+    """So many at once, then so many a second."""
+
+    def __init__(self, burst: float, a_second: float) -> None:
+        self._burst = burst
+        self._a_second = a_second
+        self._left = burst
+        self._at_s = time.monotonic()
+
+    def take(self) -> float:
+        """Count one. Returns after how many seconds it may be read."""
+        now_s = time.monotonic()
+        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._a_second) - 1
+        self._at_s = now_s
+        return max(0.0, -self._left / self._a_second)
+
+    def is_whole(self) -> bool:
+        """Whether it is as one that was never used."""
+        return self._left + (time.monotonic() - self._at_s) * self._a_second >= self._burst
 
 
 class SocketLimit:
@@ -47,6 +77,7 @@ class SocketLimit:
         self._open: Counter[str] = Counter()
         self._opened: Counter[str] = Counter()
         self._said: set[str] = set()
+        self._paces: dict[str, _Pace] = {}
         self._window_ends_at_s = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,8 +91,12 @@ class SocketLimit:
             await send({"type": "websocket.close", "code": code})
             return
         self._open[address] += 1
+        limits = self._limits
+        together = self._paces.setdefault(
+            address, _Pace(limits.address_messages, limits.address_messages_a_second)
+        )
         try:
-            await self.app(scope, self._bounded(receive, send), send)
+            await self.app(scope, self._bounded(receive, send, together), send)
         finally:
             self._open[address] -= 1
             if not self._open[address]:
@@ -73,6 +108,11 @@ class SocketLimit:
         if now_s >= self._window_ends_at_s:
             self._opened.clear()
             self._said.clear()
+            self._paces = {
+                known: pace
+                for known, pace in self._paces.items()
+                if known in self._open or not pace.is_whole()
+            }
             self._window_ends_at_s = now_s + WINDOW_S
         self._opened[address] += 1
         limits = self._limits
@@ -84,21 +124,40 @@ class SocketLimit:
             ("opened_a_minute", self._opened[address] > limits.opened_a_minute),
         ):
             if reached:
-                if limit not in self._said:
-                    self._said.add(limit)
-                    log.warning("socket.refused", limit=limit)
+                self._say("socket.refused", limit)
                 return TRY_LATER
         return None
 
-    def _bounded(self, receive: Receive, send: Send) -> Receive:
+    def _bounded(self, receive: Receive, send: Send, together: _Pace) -> Receive:
+        limits = self._limits
+        own = _Pace(limits.messages, limits.messages_a_second)
+        behind_s = 0.0
+
         async def bounded() -> Message:
+            nonlocal behind_s
             message = await receive()
             if message["type"] != "websocket.receive":
                 return message
-            if len(message.get("text") or "") + len(message.get("bytes") or b"") <= self._limits.message_size:
-                return message
-            log.warning("socket.message_too_large")
-            await send({"type": "websocket.close", "code": MESSAGE_TOO_LARGE})
-            return {"type": "websocket.disconnect", "code": MESSAGE_TOO_LARGE}
+            if len(message.get("text") or "") + len(message.get("bytes") or b"") > limits.message_size:
+                self._say("socket.closed", "message_size")
+                return await _close(send, MESSAGE_TOO_LARGE)
+            wait_s = own.take()
+            behind_s = behind_s + wait_s if wait_s else 0.0
+            if behind_s > limits.behind_s:
+                self._say("socket.closed", "messages")
+                return await _close(send, POLICY_VIOLATION)
+            await asyncio.sleep(max(wait_s, together.take()))
+            return message
 
         return bounded
+
+    def _say(self, event: str, limit: str) -> None:
+        """Once a minute for each limit: anybody can reach one."""
+        if limit not in self._said:
+            self._said.add(limit)
+            log.warning(event, limit=limit)
+
+
+async def _close(send: Send, code: int) -> Message:
+    await send({"type": "websocket.close", "code": code})
+    return {"type": "websocket.disconnect", "code": code}

@@ -1,6 +1,7 @@
 """Live connections: how many an address may hold and open, and what they may carry."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -64,8 +65,8 @@ def process() -> WebProcess:
     return WebProcess(lambda: cast(Studio, SimpleNamespace(settings=Settings())))
 
 
-def limited(process: WebProcess, **limits: int) -> SocketLimit:
-    return SocketLimit(echo, process, SocketLimits(**limits))
+def limited(process: WebProcess, **limits: float) -> SocketLimit:
+    return SocketLimit(echo, process, SocketLimits(**limits))  # type: ignore[arg-type]  # counts are whole here
 
 
 async def test_one_socket_more_than_an_address_may_hold_is_refused(process: WebProcess) -> None:
@@ -119,3 +120,77 @@ async def test_an_oversized_message_closes_its_socket(process: WebProcess) -> No
         await caller.next()
         caller.say({"type": "websocket.receive", "bytes": b"x" * 101, "text": None})
         assert await caller.next() == {"type": "websocket.close", "code": 1009}
+
+
+def said(number: int) -> Message:
+    return {"type": "websocket.receive", "text": str(number)}
+
+
+async def hear(caller: Caller, most: int) -> list[str]:
+    """What is answered until the socket is closed, or `most` answers came."""
+    heard = []
+    while len(heard) < most and (answer := await caller.next())["type"] == "websocket.send":
+        heard.append(str(answer["text"]))
+    return heard
+
+
+async def test_what_comes_faster_than_a_page_sends_is_read_later(process: WebProcess) -> None:
+    limit = limited(process, messages=5, messages_a_second=50)
+    async with opened(limit) as caller:
+        await caller.next()
+        for number in range(15):
+            caller.say(said(number))
+        begun_s = time.monotonic()
+        assert await hear(caller, 15) == [str(number) for number in range(15)]
+        assert time.monotonic() - begun_s > 0.15, "ten of them at fifty a second"
+
+
+async def test_a_socket_that_never_stops_is_closed(process: WebProcess) -> None:
+    limit = limited(process, messages=5, messages_a_second=50, behind_s=0.1)
+    async with opened(limit) as caller, opened(limit) as other:
+        await caller.next()
+        await other.next()
+        for number in range(1000):
+            caller.say(said(number))
+        assert 5 <= len(await hear(caller, 1000)) < 30
+        other.say(said(1))
+        assert (await other.next())["text"] == "1"
+
+
+async def test_an_addresses_sockets_have_a_pace_together(process: WebProcess) -> None:
+    limit = limited(process, address_messages=5, address_messages_a_second=50)
+    begun_s = time.monotonic()
+    for _ in range(3):
+        async with opened(limit) as caller:
+            await caller.next()
+            for number in range(5):
+                caller.say(said(number))
+            assert len(await hear(caller, 5)) == 5
+    assert time.monotonic() - begun_s > 0.15, "a new socket brings no new allowance"
+    begun_s = time.monotonic()
+    async with opened(limit, "5.6.7.8") as caller:
+        await caller.next()
+        caller.say(said(1))
+        assert len(await hear(caller, 1)) == 1
+
+
+async def test_a_page_in_use_is_never_slowed(process: WebProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("backend.api.socket_limit.time.monotonic", lambda: now_s)
+    slept: list[float] = []
+
+    async def sleep(duration_s: float) -> None:
+        slept.append(duration_s)
+
+    limit = SocketLimit(echo, process)
+    async with opened(limit) as caller:
+        await caller.next()
+        monkeypatch.setattr("backend.api.socket_limit.asyncio.sleep", sleep)
+        for number in range(30):  # the page opens
+            caller.say(said(number))
+            await caller.next()
+        for number in range(200):  # then a key is held down, or somebody types
+            now_s += 0.11
+            caller.say(said(number))
+            await caller.next()
+    assert set(slept) == {0.0}
