@@ -64,6 +64,7 @@ class AttemptRun:
         self.step = 0
         self.steps = order.spec.num_inference_steps
         self.step_s: float | None = None
+        self._steps_timed = 0
         self.resumed_from_step = 0
         self.sharing = 1
         self.identity = ""
@@ -104,6 +105,7 @@ class AttemptRun:
     def begin_again(self) -> None:
         """Its pass broke: it waits for one of its own, from the first step."""
         self.phase, self.step, self.step_s, self.sharing = AttemptPhase.RECEIVED, 0, None, 1
+        self._steps_timed = 0
         self._sinks.changed()
 
     def ask(self, interrupt: Interrupt) -> None:
@@ -164,7 +166,12 @@ class AttemptRun:
         """Engine hook: count the step, obey, and take checkpoint and preview when they are due."""
         now = time.monotonic()
         took_s = now - self._last_step_at
-        self.step_s = took_s if self.step_s is None else self.step_s + _STEP_S_WEIGHT * (took_s - self.step_s)
+        # The first step of a run may compile: the pace is that of the others.
+        if self.step_s is None or self._steps_timed < 2:
+            self.step_s = took_s
+        else:
+            self.step_s += _STEP_S_WEIGHT * (took_s - self.step_s)
+        self._steps_timed += 1
         metrics.denoise_step.labels(self.order.recipe).observe(took_s)
         self.step, self.steps = boundary.step, boundary.steps
         self.resumed_from_step = boundary.resumed_from_step

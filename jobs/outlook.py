@@ -136,10 +136,7 @@ class Outlook:
             (others, "of other tiers"),
         )
         before = [f"{count} {whose}" for count, whose in counts if count > 0]
-        parts = []
-        if before:
-            first = "Before it: " + ", ".join(before)
-            parts.append(first)
+        parts = [f"after {_listed(before)}"] if before else []
         if self.fleet.loading(job.recipe, mono_s):
             parts.append(f"a worker is loading {job.recipe}")
         return "; ".join(parts)
@@ -154,3 +151,8 @@ class Outlook:
             "p90_s": None if late_s is None else late_s + self.speeds.after_p90_s,
             "reason": reason,
         }
+
+
+def _listed(parts: list[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,8 +1,10 @@
 """What the scheduler reads of the database: jobs that wait, attempts that live, workers, measured speeds."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
+from statistics import median
 from sys import intern
 from typing import Any
 
@@ -75,6 +77,11 @@ class Speeds:
     after_p90_s: float
 
 
+_RECENT = 60
+_EXPECTED = 3
+_LOADED_S = 0.1
+"""Seconds of loading from which an attempt's time says nothing of the next one's."""
+
 FIRST_SPEEDS = Speeds(p50=1.0, p90=1.5, after_p50_s=1.0, after_p90_s=3.0)
 
 
@@ -134,39 +141,48 @@ async def read_workers(session: AsyncSession) -> Sequence[Worker]:
 
 
 async def read_speeds(studio: Studio) -> Speeds:
-    """From the newest 200 finished attempts and jobs; 1.0 and a small margin while there are none.
+    """From the newest attempts and jobs that finished, and from what the recipes say, which counts as a few more.
 
-    Those that shared a pass took their share of it.
+    So neither a first slow clip nor a hurried one sets the pace alone. A clip for which the model was loaded first says
+    nothing of the next: it is left out. Those that shared a pass took their share of it.
     """
     async with studio.db.reading() as session:
         ratios = (
             await session.execute(
                 text(
                     """
-                    SELECT percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY ratio) FROM (
-                        SELECT extract(epoch FROM a.ended_at - a.started_at) / a.batch_size
-                               / greatest(j.gpu_s, 0.01) AS ratio
-                        FROM attempts a JOIN jobs j ON j.id = a.job_id
-                        WHERE a.state = 'done' AND a.resumed_from_step = 0
-                        ORDER BY a.ended_at DESC LIMIT 200) recent
+                    SELECT extract(epoch FROM a.ended_at - a.started_at) / a.batch_size / greatest(j.gpu_s, 0.01)
+                    FROM attempts a JOIN jobs j ON j.id = a.job_id
+                    WHERE a.state = 'done' AND a.resumed_from_step = 0
+                      AND coalesce((a.timings->>'load_s')::float, 0) <= :loaded_s
+                    ORDER BY a.ended_at DESC LIMIT :recent
                     """
-                )
+                ),
+                {"recent": _RECENT, "loaded_s": _LOADED_S},
             )
-        ).scalar_one()
+        ).scalars()
         after = (
             await session.execute(
                 text(
                     """
-                    SELECT percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY s) FROM (
-                        SELECT extract(epoch FROM ended_at - rendered_at) AS s FROM jobs
-                        WHERE state = 'completed' ORDER BY ended_at DESC LIMIT 200) recent
+                    SELECT extract(epoch FROM ended_at - rendered_at) FROM jobs
+                    WHERE state = 'completed' ORDER BY ended_at DESC LIMIT :recent
                     """
-                )
+                ),
+                {"recent": _RECENT},
             )
-        ).scalar_one()
-    p50, p90 = ratios or (1.0, 1.5)
-    after_p50, after_p90 = after or (1.0, 3.0)
-    return Speeds(p50=float(p50), p90=float(p90), after_p50_s=float(after_p50), after_p90_s=float(after_p90))
+        ).scalars()
+        speeds = _quantiles(ratios, FIRST_SPEEDS.p50, FIRST_SPEEDS.p90)
+        afters = _quantiles(after, FIRST_SPEEDS.after_p50_s, FIRST_SPEEDS.after_p90_s)
+    return Speeds(p50=speeds[0], p90=speeds[1], after_p50_s=afters[0], after_p90_s=afters[1])
+
+
+def _quantiles(measured: Iterable[float | Decimal], usual: float, late: float) -> tuple[float, float]:
+    """Median and 90th percentile, with what is expected (`usual`, `late`) as a few measurements more."""
+    values = [float(value) for value in measured]
+    values += [usual] * (_EXPECTED - 1) + [late]
+    ordered = sorted(values)
+    return median(ordered), max(median(ordered), ordered[(9 * (len(ordered) - 1) + 9) // 10])
 
 
 async def read_rendered(session: AsyncSession, job_ids: Sequence[str]) -> set[str]:
