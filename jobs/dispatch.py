@@ -8,7 +8,7 @@ from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.contracts import Heartbeat, Wish, Wishes
+from backend.contracts import Heartbeat
 from backend.db import outbox
 from backend.db.listen import OutboxBell
 from backend.domain.attempt import Slot
@@ -33,10 +33,12 @@ from backend.services.scheduling_state import (
     read_waiting,
     read_workers,
 )
+from backend.services.worker_wishes import wishes_of
 from backend.studio import Studio
 from jobs.collect import send_wishes
 from jobs.fleet import Fleet, FleetWorker, Occupant
 from jobs.outlook import Outlook
+from jobs.places_moved import PlacesMoved
 from jobs.queues import send_order
 from jobs.uncollected import uncollected
 
@@ -61,6 +63,7 @@ class Dispatcher:
         self._fleet = Fleet()
         self._queue = FairQueue({})
         self._outlook = Outlook(self._queue, self._fleet, {}, FIRST_SPEEDS)
+        self._places = PlacesMoved(studio.wakeups.everyone_changed, studio.clock)
         self._stops: dict[str, int] = {}
         self._stopping: dict[str, float] = {}
         self._restored = False
@@ -116,6 +119,7 @@ class Dispatcher:
                 events = await self._take_events()
                 await self._fill_slots()
                 await self._are_done(events)
+                await self._places.tell()
                 mono_s = self._studio.clock.monotonic()
                 if mono_s - tended_at >= TEND_EVERY_S:
                     tended_at = mono_s
@@ -193,7 +197,7 @@ class Dispatcher:
         if events:
             async with self._studio.db.single() as session:
                 await outbox.mark_done(session, [event.id for event in events])
-            await self._studio.wakeups.everyone_changed()
+            self._places.moved()
 
     async def _settle(self, job_id: str, now: JobNow | None) -> None:
         held = self._fleet.holds(job_id)
@@ -216,10 +220,9 @@ class Dispatcher:
         following = self._fleet.runs(worker_id)
         if following:
             await promote_next(self._studio, following)
-        await send_wishes(
-            self._studio.wakeups.redis,
-            Wishes(worker_id=worker_id, attempts={attempt_id: Wish.STOP}, acknowledged=(attempt_id,)),
-        )
+        async with self._studio.db.reading() as session:
+            wishes = await wishes_of(session, worker_id, also=[attempt_id])
+        await send_wishes(self._studio.wakeups.redis, wishes)
 
     def _put(self, now: JobNow) -> None:
         if not now.waiting:

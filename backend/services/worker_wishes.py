@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func
+from sqlalchemy import func, or_, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import Wish, Wishes
 from backend.db.models import Attempt, Worker
-from backend.domain.attempt import LIVE, AttemptState
+from backend.domain.attempt import LEASE, LIVE, AttemptState
+
+_LATELY = text(f"interval '{LEASE.total_seconds()} seconds'")
 
 
 async def wishes_for(
@@ -34,9 +36,15 @@ async def wishes_for(
 
 
 async def wishes_of(session: AsyncSession, worker_id: str, *, also: Sequence[str] = ()) -> Wishes:
-    """What is wanted of all that the worker runs, and of attempts that it may not know to have ended."""
+    """What is wanted of all that the worker runs, and of attempts that it may not know to have ended.
+
+    Those are the ones that ended within a lease, and `also`: what was said of them and not yet read is said again.
+    """
     live = await session.exec(
-        select(Attempt.id).where(Attempt.worker_id == worker_id, col(Attempt.state).in_([*LIVE]))
+        select(Attempt.id).where(
+            Attempt.worker_id == worker_id,
+            or_(col(Attempt.state).in_([*LIVE]), col(Attempt.ended_at) > func.clock_timestamp() - _LATELY),
+        )
     )
     drain = await session.scalar(select(Worker.drain_requested).where(Worker.id == worker_id))
     return await wishes_for(session, worker_id, list({*live, *also}), drain=bool(drain))

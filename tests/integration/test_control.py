@@ -15,8 +15,10 @@ from backend.contracts.arq_queue import open_queues
 from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY, from_json
 from backend.db import outbox
 from backend.db.engine import Database
+from backend.db.listen import OutboxBell
 from backend.db.models import OutboxRow
 from backend.db.repositories import leadership
+from backend.domain.attempt import Slot
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobState
 from backend.ending import end_tasks
@@ -27,6 +29,7 @@ from backend.services.get_generation import get_generation
 from backend.studio import Studio
 from backend.wakeups import Wakeups, connect
 from jobs.control import lead_term
+from jobs.dispatch import Dispatcher
 from jobs.leader import LeaderStuck, lead, run_together
 from jobs.queues import CONTROL_QUEUE
 from jobs.relay_outbox import relay_once
@@ -51,6 +54,34 @@ async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator
     yield made
     await ledger_is_sound(made)
     await made.wakeups.close()
+
+
+async def test_a_job_that_left_takes_back_no_wish_of_another(studio: Studio) -> None:
+    creator = await make_creator(studio)
+    worker = MessageWorker(studio)
+    running, following, reported = [(await submit(studio, creator)).id for _ in range(3)]
+    done = await worker.take(reported)
+    await worker.step(done, 1)
+    await worker.finish(done)
+    orders = [await worker.take(running), await worker.take(following, slot=Slot.NEXT)]
+    await worker.step(orders[0], 5)
+    async with studio.db.transaction() as session:
+        await session.execute(
+            text("UPDATE attempts SET preempt_until = now() + interval '1 minute' WHERE id = :id"),
+            {"id": orders[0].attempt_id},
+        )
+    queues = open_queues(studio.settings.redis_url or "")
+    bell = OutboxBell(studio.settings.database_url or "", frozenset({Consumer.DISPATCH}))
+    dispatcher = Dispatcher(studio, await hold_term(studio), queues, bell)
+    await dispatcher.restore()
+    await cancel_generation(studio, creator, following)
+    await dispatcher.refresh([following])
+    said = await studio.wakeups.redis.get(Mailbox(worker.worker_id).wishes)
+    wishes = Wishes.model_validate_json(said)
+    assert wishes.attempts[orders[0].attempt_id] is Wish.PREEMPT
+    assert wishes.attempts[orders[1].attempt_id] is Wish.STOP
+    assert set(wishes.acknowledged) == {orders[1].attempt_id, done.attempt_id}
+    await queues.aclose()
 
 
 async def until(what: str, check: Callable[[], Awaitable[object]], timeout_s: float = 20) -> object:
