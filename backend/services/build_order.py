@@ -1,6 +1,7 @@
 """An attempt's order, made from rows alone, so that it can be sent again at any time and by any leader."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
@@ -35,6 +36,7 @@ CHECKPOINT_EVERY_S = 20.0
 MAX_CLIP_BYTES = 2 * 2**30
 MAX_IMAGE_BYTES = 32 * 2**20
 MAX_CHECKPOINT_BYTES = 1 * 2**30
+_CHECKPOINT = re.compile(r"jobs/[^/]+/(?:(\d+)/checkpoint-[^/]+|kept/(\d+)-\d+)")
 
 
 class UnbuildableOrder(Exception):
@@ -49,6 +51,22 @@ def attempt_prefix(job_id: str, fence: int) -> str:
 def attempts_prefix(job_id: str) -> str:
     """The folder of all that attempts at a job wrote. Nothing below it is ever shown after a verdict."""
     return f"jobs/{job_id}/"
+
+
+def kept_prefix(job_id: str) -> str:
+    """The folder of checkpoints that were copied out of the reach of workers that fell silent."""
+    return f"{attempts_prefix(job_id)}kept/"
+
+
+def kept_checkpoint(job_id: str, fence: int, step: int) -> str:
+    """Where the checkpoint of a silent worker's attempt is kept."""
+    return f"{kept_prefix(job_id)}{fence}-{step}"
+
+
+def fence_of_checkpoint(key: str) -> int | None:
+    """The fence of the attempt that made the checkpoint under this key, kept or not; None: it is no checkpoint."""
+    found = _CHECKPOINT.fullmatch(key)
+    return int(found[1] or found[2]) if found else None
 
 
 def spec_of(job: Job) -> GenerationSpec:

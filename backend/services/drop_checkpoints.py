@@ -1,10 +1,9 @@
 """Checkpoints of jobs that wait longer than their tier keeps them: the job begins again when its turn comes."""
 
-import re
-
 from sqlalchemy import text
 
 from backend.log import get_logger
+from backend.services.build_order import attempts_prefix, fence_of_checkpoint
 from backend.studio import Studio
 
 log = get_logger(__name__)
@@ -20,7 +19,6 @@ _OLD = text(
     ) RETURNING id, fence
     """
 )
-_CHECKPOINT = re.compile(r"jobs/[^/]+/(\d+)/checkpoint-[^/]+")
 
 
 async def drop_checkpoints(studio: Studio, *, limit: int = 100) -> int:
@@ -28,10 +26,10 @@ async def drop_checkpoints(studio: Studio, *, limit: int = 100) -> int:
     async with studio.db.transaction() as session:
         dropped = (await session.execute(_OLD, {"limit": limit})).all()
     for job_id, fence in dropped:
-        async for info in studio.storage.list_objects(f"jobs/{job_id}/"):
-            found = _CHECKPOINT.fullmatch(info.key)
+        async for info in studio.storage.list_objects(attempts_prefix(job_id)):
+            made_by = fence_of_checkpoint(info.key)
             # A later attempt, begun meanwhile, writes under a fence of its own.
-            if found and int(found[1]) <= fence:
+            if made_by is not None and made_by <= fence:
                 await studio.storage.delete(info.key)
         log.info("checkpoint.dropped", job_id=job_id)
     return len(dropped)

@@ -19,7 +19,7 @@ from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause, Slot
 from backend.domain.patience import SHORTEST, patience
 from backend.log import get_logger
 from backend.services.accept_report import accept_report
-from backend.services.build_order import attempt_prefix
+from backend.services.build_order import attempt_prefix, kept_checkpoint, kept_prefix
 from backend.services.return_job import return_job
 from backend.services.worker_pace import pace_of, stage_of
 from backend.storage import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
@@ -172,6 +172,8 @@ async def _give_up_one(studio: Studio, lost: _Lost) -> None:
             worker_id=attempt.worker_id,
             cause=lost.cause.value,
         )
+        if checkpoint is not None:
+            await _drop_older(studio, job.id, str(checkpoint["key"]))
         await studio.wakeups.account_changed(job.account_id, job.id)
 
 
@@ -215,10 +217,20 @@ async def _secure_checkpoint(studio: Studio, attempt: Attempt) -> dict[str, obje
     kept = job.checkpoint if job is not None else None
     if kept is None or not str(kept["key"]).startswith(attempt_prefix(attempt.job_id, attempt.fence)):
         return None
-    secured = f"jobs/{attempt.job_id}/kept/{attempt.fence}-{kept['step']}"
+    secured = kept_checkpoint(attempt.job_id, attempt.fence, int(str(kept["step"])))
     try:
         await studio.storage.copy(str(kept["key"]), secured)
     except StorageError as error:
         log.warning("checkpoint.not_secured", job_id=attempt.job_id, error=type(error).__name__)
         return None
     return {**kept, "key": secured}
+
+
+async def _drop_older(studio: Studio, job_id: str, newest: str) -> None:
+    """Copies of older checkpoints; what can't be deleted now is swept when the job ends."""
+    try:
+        async for info in studio.storage.list_objects(kept_prefix(job_id)):
+            if info.key != newest:
+                await studio.storage.delete(info.key)
+    except StorageError as error:
+        log.warning("checkpoint.not_dropped", job_id=job_id, error=type(error).__name__)

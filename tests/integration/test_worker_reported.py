@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from backend.contracts import AttemptPhase, AttemptStatus, Order
+from backend.contracts import AttemptPhase, AttemptStatus, CheckpointRef, Order
 from backend.db.engine import Database
 from backend.domain.generation import JobState
 from backend.services.accept_report import accept_report
+from backend.services.drop_checkpoints import drop_checkpoints
 from backend.services.expire_leases import expire_leases
 from backend.services.get_generation import get_generation
 from backend.studio import Studio
@@ -106,3 +107,29 @@ async def test_a_report_that_cannot_be_taken_counts_as_none_and_holds_up_no_othe
     states = [(await get_generation(studio, creator, job_id)).state for job_id in jobs]
     assert states == [JobState.QUEUED, JobState.QUEUED]
     assert await expire_leases(studio) == 0
+
+
+async def test_the_copy_of_a_silent_workers_checkpoint_goes_with_the_next_one_and_with_its_tiers_time(
+    studio: Studio,
+) -> None:
+    creator = await make_creator(studio, tier="free")
+    job = await submit(studio, creator)
+    for number, step in enumerate((3, 6)):
+        worker = MessageWorker(studio, worker_id=f"w{number}")
+        order = await worker.take(job.id)
+        key = order.objects.checkpoint_a.key
+        await studio.storage.put_bytes(key, b"latents")
+        kept = CheckpointRef(key=key, sha256=f"{number}" * 64, size_bytes=7, step=step, identity="x")
+        await worker.step(order, step, checkpoint=kept)
+        await lease_ends(studio)
+        assert await expire_leases(studio) == 1
+        assert await copies(studio, job.id) == [f"jobs/{job.id}/kept/{order.fence}-{step}"]
+    async with studio.db.transaction() as session:
+        await session.execute(text("UPDATE attempts SET ended_at = now() - interval '400 days'"))
+    assert await drop_checkpoints(studio) == 1
+    assert await copies(studio, job.id) == []
+
+
+async def copies(studio: Studio, job_id: str) -> list[str]:
+    found = [info.key async for info in studio.storage.list_objects(f"jobs/{job_id}/")]
+    return [key for key in found if "/kept/" in key]
