@@ -8,6 +8,7 @@ from sqlalchemy import Row, text
 
 from backend import metrics
 from backend.auth.principal import Principal
+from backend.db.models import IdempotencyKey
 from backend.db.repositories import uploads
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.clean_text import shown
@@ -62,6 +63,12 @@ async def submit_generation(
         raise InvalidField(
             f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters.", param="Idempotency-Key"
         )
+    fingerprint = request.fingerprint()
+    # First of all: what came between the two must not refuse a job that exists.
+    if idempotency_key is not None:
+        first = await _first_answer(studio, principal, idempotency_key, fingerprint)
+        if first is not None:
+            return first
     async with studio.db.reading() as session:
         tiers = await load_tiers(session)
     tier = tiers[principal.tier]
@@ -95,7 +102,7 @@ async def submit_generation(
         "steps": resolved.num_inference_steps,
         "trace_id": trace_id or new_trace_id(),
         "idempotency_key": idempotency_key,
-        "fingerprint": request.fingerprint(),
+        "fingerprint": fingerprint,
         "retried": retried,
         "queue_limit": tier.queue_limit,
         "daily_jobs": tier.daily_jobs,
@@ -121,6 +128,19 @@ async def submit_generation(
             raise await _refusal(studio, principal, refused, tier, resolved, int(row.detail))
         case other:
             raise RuntimeError(f"submit_generation_v1 answered {other!r}")
+
+
+async def _first_answer(
+    studio: Studio, principal: Principal, idempotency_key: str, fingerprint: str
+) -> JobView | None:
+    """The job that was sent with this key before. Raises `IdempotencyMismatch` where the request was another."""
+    async with studio.db.reading() as session:
+        known = await session.get(IdempotencyKey, (principal.account_id, idempotency_key))
+    if known is None:
+        return None
+    if known.fingerprint != fingerprint:
+        raise IdempotencyMismatch(param="Idempotency-Key")
+    return await get_generation(studio, principal, known.job_id, with_place=False)
 
 
 async def _refusal(

@@ -20,6 +20,7 @@ from backend.contracts import CheckpointRef, Outcome
 from backend.db.engine import Database
 from backend.db.models import AuditEntry, Job, User
 from backend.domain.errors import (
+    IdempotencyMismatch,
     InsufficientCredits,
     InvalidField,
     NotAllowed,
@@ -271,6 +272,23 @@ async def test_an_account_sends_no_faster_than_its_tier_allows(studio: Studio, v
     assert timedelta(0) < refused.value.retry_after <= timedelta(seconds=20)
     await submit(studio, other)
     await edit_tier(studio, name="free", changes={"submits_per_minute": "20"})
+
+
+async def test_a_repeat_is_answered_though_a_new_request_would_be_refused(studio: Studio) -> None:
+    await edit_tier(studio, name="free", changes={"submits_per_minute": "1"})
+    creator = await make_creator(studio, tier="free")
+    request = GenerationRequest(prompt="a red circle", seconds="2")
+    first = await submit_generation(studio, creator, request, idempotency_key="once")
+    for _ in range(3):
+        assert (await submit_generation(studio, creator, request, idempotency_key="once")).id == first.id
+    await edit_tier(studio, name="free", changes={"max_seconds": "1"})
+    assert (await submit_generation(studio, creator, request, idempotency_key="once")).id == first.id
+    other = GenerationRequest(prompt="a blue circle", seconds="2")
+    with pytest.raises(IdempotencyMismatch):
+        await submit_generation(studio, creator, other, idempotency_key="once")
+    with pytest.raises(InvalidField):
+        await submit_generation(studio, creator, request, idempotency_key="another")
+    await edit_tier(studio, name="free", changes={"max_seconds": "4", "submits_per_minute": "20"})
 
 
 async def test_a_request_that_is_wrong_costs_no_token(studio: Studio) -> None:
