@@ -110,11 +110,6 @@ def outlook(failures: Sequence[Failure], *, worker_is_sound: bool, memory: Memor
     return Outlook.WORKERS_FAIL if counted >= MAX_FAILED_ATTEMPTS else follows
 
 
-def workers_to_avoid(failures: Iterable[Failure]) -> frozenset[str]:
-    """Workers that this job failed on: another one that can serve it goes before."""
-    return frozenset(each.worker_id for each in failures if blame_of(each.cause) is not Blame.NOBODY)
-
-
 def may_share_batch(causes: Iterable[str]) -> bool:
     """Whether a job that met with these failures may run in a batch.
 

@@ -94,6 +94,20 @@ async def test_a_report_of_an_attempt_that_was_given_up_is_refused(studio: Studi
     assert (attempt.cause, attempt.steps_done, row.state) == (Cause.STALLED, 0, "queued")
 
 
+async def test_a_report_of_another_worker_is_refused(studio: Studio) -> None:
+    job = await submit(studio, await make_creator(studio))
+    worker = MessageWorker(studio)
+    order = await worker.take(job.id)
+    report = await worker.write(order)
+    await accept_report(studio, report.model_copy(update={"worker_id": "w2"}))
+    async with studio.db.reading() as session:
+        assert (await session.get_one(Attempt, order.attempt_id)).ended_at is None
+        assert (await session.exec(select(Artifact))).all() == []
+    await accept_report(studio, report)
+    async with studio.db.reading() as session:
+        assert (await session.get_one(Attempt, order.attempt_id)).state == "done"
+
+
 @pytest.mark.parametrize("same", ["job", "slot"])
 async def test_the_database_itself_refuses_a_second_live_attempt(studio: Studio, same: str) -> None:
     creator = await make_creator(studio)

@@ -144,3 +144,40 @@ async def test_an_allow_that_was_taken_back_opens_the_evidence_to_who_takes_the_
     await undo_review(studio, one, case_id)
     await claim_case(studio, one, case_id)
     assert await evidence_key(studio, one, case_id, "video")
+
+
+async def state_of(studio: Studio, case_id: str) -> str:
+    async with studio.db.reading() as session:
+        found = await session.execute(text("SELECT state FROM review_cases WHERE id = :id"), {"id": case_id})
+        return str(found.scalar_one())
+
+
+async def test_an_allow_that_was_taken_back_does_not_cut_the_minute_of_the_next_one_short(
+    studio: Studio, worker: MessageWorker
+) -> None:
+    one = await make_creator(studio, role=Role.MODERATOR)
+    case_id = await case_of(studio, worker, await make_creator(studio))
+    await decide_review(studio, one, case_id, decision="allow")
+    await undo_review(studio, one, case_id)
+    await decide_review(studio, one, case_id, decision="allow")
+    async with studio.db.reading() as session:
+        told = await session.execute(
+            text("SELECT (payload->>'version')::int FROM outbox WHERE subject = :id ORDER BY id"),
+            {"id": case_id},
+        )
+        first, second = told.scalars().all()
+    await apply_decision(studio, case_id, first)
+    assert await state_of(studio, case_id) == "decided"
+    await apply_decision(studio, case_id, second)
+    assert await state_of(studio, case_id) == "effective"
+
+
+async def test_only_who_decided_takes_it_back(studio: Studio, worker: MessageWorker) -> None:
+    one, two = [await make_creator(studio, role=Role.MODERATOR) for _ in range(2)]
+    case_id = await case_of(studio, worker, await make_creator(studio))
+    await decide_review(studio, one, case_id, decision="allow")
+    with pytest.raises(Conflict, match="can't be undone"):
+        await undo_review(studio, two, case_id)
+    assert await state_of(studio, case_id) == "decided"
+    await undo_review(studio, one, case_id)
+    assert await state_of(studio, case_id) == "open"

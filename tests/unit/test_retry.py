@@ -15,7 +15,6 @@ from backend.domain.retry import (
     blame_of,
     may_share_batch,
     outlook,
-    workers_to_avoid,
 )
 
 NO_HELP = Memory(larger_worker=False, switch_left=False, tries=1)
@@ -94,14 +93,6 @@ def test_an_unknown_cause_is_the_workers() -> None:
 
 def test_every_cause_that_a_worker_reports_is_known() -> None:
     assert {cause.value for cause in FailureCause} <= {cause.value for cause in Cause}
-
-
-def test_another_worker_goes_before_those_that_failed_the_job() -> None:
-    failures = [
-        Failure(cause=Cause.ENGINE_ERROR, worker_id="w1"),
-        Failure(cause=Cause.PREEMPTED, worker_id="w2"),
-    ]
-    assert workers_to_avoid(failures) == {"w1"}
 
 
 @given(
