@@ -82,6 +82,12 @@ attempts = Counter("zoetrope_attempts_total", "Attempts that ended", ("model", "
 stale_reports = Counter(
     "zoetrope_stale_reports_total", "Reports refused for an old fencing token", registry=REGISTRY
 )
+uplink_refused = Counter(
+    "zoetrope_uplink_refused_total",
+    "What workers wrote and nobody could take: messages, and whole streams",
+    ("reason",),
+    registry=REGISTRY,
+)
 unbuildable_orders = Counter(
     "zoetrope_unbuildable_orders_total", "Jobs failed because their rows make no order", registry=REGISTRY
 )

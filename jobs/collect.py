@@ -1,39 +1,44 @@
-"""Reads what workers send up: heartbeats renew leases, reports end attempts; answers with wishes."""
+"""Reads what workers send up: heartbeats renew leases, reports end attempts; answers with wishes.
+
+A worker's host is not trusted. Whatever it writes into its keys costs itself and no other worker.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.contracts import Heartbeat, Mailbox, Report, Wishes, parse_uplink
-from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY
+from backend.contracts import Heartbeat, Report, Wishes, parse_uplink
+from backend.contracts.wire import Mailbox
+from backend.db.bad_values import has_bad_values
 from backend.ending import end_tasks
 from backend.log import get_logger
-from backend.services.accept_heartbeat import accept_heartbeat
+from backend.services.accept_heartbeat import WorkerRemoved, accept_heartbeat
 from backend.services.accept_report import accept_report
 from backend.services.worker_wishes import wishes_of
 from backend.storage import StorageError
 from backend.studio import Studio
 from jobs.hearing import Hearing
+from jobs.refusals import Refusals
+from jobs.uplinks import Uplinks
 
 log = get_logger(__name__)
 
-BLOCK_MS = 500
 WISHES_TTL_MS = 120_000
-FIND_WORKERS_EVERY_S = 1.0
 HEARTBEATS_AT_ONCE = 6
 REPORTS_AT_ONCE = 4
 """Together less than the control process's database connections."""
+REPORTS_A_WORKER = 32
+"""Taken one after another; what comes beside them is dropped, and sent again."""
 
 
 class Collector:
     """One reader over all uplinks. `saw` hears of every heartbeat after it was recorded.
 
     Heartbeats are recorded before the next reading, so that having heard means having renewed. Reports look into
-    storage and may take long: they are taken beside, each once at a time.
+    storage and may take long: they are taken beside, each once at a time, and one at a time of each worker.
     """
 
     def __init__(
@@ -43,73 +48,63 @@ class Collector:
         self._redis = redis
         self._hearing = hearing
         self._saw = saw
-        self._last_ids: dict[str, str] = {}
-        self._looked_at = -FIND_WORKERS_EVERY_S
+        self._refusals = Refusals(studio.clock)
+        self._uplinks = Uplinks(studio, redis, self._refusals)
         self._room_for_heartbeats = asyncio.Semaphore(HEARTBEATS_AT_ONCE)
         self._room_for_reports = asyncio.Semaphore(REPORTS_AT_ONCE)
-        self._reports: dict[str, asyncio.Task[None]] = {}
+        self._reports: dict[str, dict[str, asyncio.Task[None]]] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
 
     async def run(self) -> None:
         """Read for ever."""
         try:
             while True:
                 try:
-                    await self._take(await self._read())
+                    await self._take(await self._uplinks.read())
                     self._hearing.heard()
                 except (RedisError, OSError, SQLAlchemyError) as error:
                     self._hearing.deaf()
                     log.warning("collect.waits", error=type(error).__name__)
                     await asyncio.sleep(0.5)
+                except Exception:  # an outer edge: what nobody foresaw must not end the leader
+                    self._hearing.deaf()
+                    log.exception("collect.broke")
+                    await asyncio.sleep(0.5)
         finally:
-            await end_tasks(*self._reports.values(), within_s=5)
+            taking = [task for of_worker in self._reports.values() for task in of_worker.values()]
+            await end_tasks(*taking, within_s=5)
 
-    async def _read(self) -> list[tuple[str, str]]:
-        """(worker_id, raw message) of all that came, in order for each worker."""
-        now = self._studio.clock.monotonic()
-        if now - self._looked_at >= FIND_WORKERS_EVERY_S:
-            await self._find_workers()
-            self._looked_at = now
-        if not self._last_ids:
-            await asyncio.sleep(BLOCK_MS / 1000)
-            return []
-        streams: dict[Any, Any] = {Mailbox(w).uplink: last for w, last in self._last_ids.items()}
-        answer = await self._redis.xread(streams, count=100, block=BLOCK_MS)
-        by_stream = {Mailbox(worker_id).uplink: worker_id for worker_id in self._last_ids}
-        found: list[tuple[str, str]] = []
-        for stream, entries in cast("list[tuple[str, list[tuple[str, dict[str, str]]]]]", answer or []):
-            worker_id = by_stream[stream]
-            for entry_id, fields in entries:
-                self._last_ids[worker_id] = entry_id
-                if UPLINK_FIELD in fields:
-                    found.append((worker_id, fields[UPLINK_FIELD]))
-        return found
-
-    async def _find_workers(self) -> None:
-        members = await cast("Awaitable[set[str]]", self._redis.smembers(WORKERS_KEY))
-        for worker_id in members - self._last_ids.keys():
-            # Old heartbeats must not renew anything: begin after the newest.
-            newest = await self._redis.xrevrange(Mailbox(worker_id).uplink, count=1)
-            self._last_ids[worker_id] = cast("list[tuple[str, object]]", newest)[0][0] if newest else "0-0"
-
-    async def _take(self, messages: Iterable[tuple[str, str]]) -> None:
+    async def _take(self, messages: Iterable[tuple[str, bytes]]) -> None:
         heartbeats: dict[str, Heartbeat] = {}
         for worker_id, raw in messages:
             try:
                 message = parse_uplink(raw)
             except ValueError:
-                log.warning("collect.unreadable", worker_id=worker_id)
+                self._refusals.note(worker_id, "unreadable")
                 continue
             if message.worker_id != worker_id:
-                log.warning("collect.foreign_name", worker_id=worker_id)
+                self._refusals.note(worker_id, "foreign_name")
             elif isinstance(message, Heartbeat):
                 # A heartbeat is state, so that only the newest counts.
                 heartbeats[worker_id] = message
-            elif message.attempt_id not in self._reports:
-                self._reports[message.attempt_id] = asyncio.create_task(self._take_report(message))
+            else:
+                self._begin_report(message)
         taken = await asyncio.gather(*map(self._take_heartbeat, heartbeats.values()), return_exceptions=True)
-        for outcome in taken:
-            if isinstance(outcome, BaseException):
+        for worker_id, outcome in zip(heartbeats, taken, strict=True):
+            if outcome is not None and not self._is_its_own_fault(worker_id, outcome):
                 raise outcome
+
+    def _is_its_own_fault(self, worker_id: str, error: BaseException) -> bool:
+        """Whether a heartbeat failed by what is in it. Being unable to record any is deafness instead."""
+        if isinstance(error, WorkerRemoved):
+            self._refusals.note(worker_id, "removed")
+        elif has_bad_values(error):
+            self._refusals.note(worker_id, "unreadable")
+        elif isinstance(error, Exception) and not isinstance(error, RedisError | OSError | SQLAlchemyError):
+            self._refusals.note(worker_id, "broke", error)
+        else:
+            return False
+        return True
 
     async def _take_heartbeat(self, heartbeat: Heartbeat) -> None:
         async with self._room_for_heartbeats:
@@ -117,20 +112,33 @@ class Collector:
             await send_wishes(self._redis, wishes)
             await self._saw(heartbeat)
 
+    def _begin_report(self, report: Report) -> None:
+        of_worker = self._reports.setdefault(report.worker_id, {})
+        if report.attempt_id not in of_worker and len(of_worker) < REPORTS_A_WORKER:
+            of_worker[report.attempt_id] = asyncio.create_task(self._take_report(report))
+
     async def _take_report(self, report: Report) -> None:
         """Take it, and say so. Whatever goes wrong, it is sent again until it is acknowledged."""
+        worker_id = report.worker_id
         try:
-            async with self._room_for_reports:
+            async with self._turns.setdefault(worker_id, asyncio.Lock()), self._room_for_reports:
                 await accept_report(self._studio, report)
                 async with self._studio.db.reading() as session:
-                    wishes = await wishes_of(session, report.worker_id, also=[report.attempt_id])
+                    wishes = await wishes_of(session, worker_id, also=[report.attempt_id])
                 await send_wishes(self._redis, wishes)
-        except (StorageError, SQLAlchemyError, RedisError, OSError) as error:
-            log.warning("report.waits", job_id=report.job_id, error=type(error).__name__)
-        except Exception:  # an outer edge: one report must not end the leader
-            log.exception("report.broke", job_id=report.job_id)
+        except Exception as error:  # noqa: BLE001  # an outer edge: one report must not end the leader
+            if has_bad_values(error):
+                self._refusals.note(worker_id, "unreadable")
+            elif isinstance(error, StorageError | SQLAlchemyError | RedisError | OSError):
+                log.warning("report.waits", job_id=report.job_id, error=type(error).__name__)
+            else:
+                self._refusals.note(worker_id, "broke", error)
         finally:
-            self._reports.pop(report.attempt_id, None)
+            of_worker = self._reports[worker_id]
+            del of_worker[report.attempt_id]
+            if not of_worker:
+                del self._reports[worker_id]
+                del self._turns[worker_id]
 
 
 async def send_wishes(redis: Redis, wishes: Wishes) -> None:

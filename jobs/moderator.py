@@ -15,6 +15,7 @@ from jobs.process import run_process
 from jobs.queues import MODERATION_QUEUE
 from jobs.take_step import step_function
 from moderation.classifier import Classifier
+from moderation.frames import ClipShape
 from moderation.judge import judge_clip, judge_image
 from moderation.policy import Policy, default_policy
 from moderation.verdict import Ruling
@@ -45,7 +46,7 @@ def load_classifier(policy: Policy, folder: Path | None = None) -> Classifier:
 
 
 def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, ImageJudge]:
-    """A judge of clips and one of uploaded images. Neither raises: what errs is a ruling for review."""
+    """A judge of clips and one of uploaded images. What errs is a ruling for review; `NotAsOrdered` is raised."""
 
     def clip(files: ClipFiles) -> Ruling:
         return judge_clip(
@@ -56,12 +57,23 @@ def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, Imag
             spritesheet=files.spritesheet,
             sheet_columns=files.sheet_columns,
             sheet_rows=files.sheet_rows,
+            shape=_shape_of(files),
         )
 
     def image(data: bytes) -> Ruling:
         return judge_image(data, classifier, policy)
 
     return clip, image
+
+
+def _shape_of(files: ClipFiles) -> ClipShape:
+    return ClipShape(
+        width=files.width,
+        height=files.height,
+        num_frames=files.num_frames,
+        thumbnail=files.thumbnail_size,
+        spritesheet=files.sheet_size,
+    )
 
 
 async def _moderate(studio: Studio, redis_url: str) -> None:

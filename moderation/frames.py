@@ -3,6 +3,8 @@ even grid and both sides of every abrupt change, so that a flash of two frames i
 """
 
 import io
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from moderation.verdict import NotAsOrdered
+
 ALL_UP_TO: Final = 48
 GRID_FRAMES: Final = 32
 CHANGE_FRAMES: Final = 48
@@ -21,6 +25,13 @@ CHANGE_LEVEL: Final = 0.035
 MAX_FRAMES: Final = 20_000
 KEPT_SIDE_PX: Final = 336
 """Frames are kept at most this large: as large as the largest input of a CLIP in use."""
+
+
+DECODED_WITHIN_S: Final = 300.0
+"""Both passes over a clip. The longest clip of the largest model takes a few seconds on one core."""
+_PACKETS_A_FRAME: Final = 8
+_BLOCK_PX: Final = 64
+"""Decoders pad a picture to whole blocks."""
 
 
 class ClipUnreadable(ValueError):
@@ -36,17 +47,30 @@ class SampledFrame:
     index: int
 
 
-def sample_frames(path: Path | str) -> tuple[SampledFrame, ...]:
+@dataclass(frozen=True, kw_only=True)
+class ClipShape:
+    """What was ordered, in pixels and frames, and the (width, height) of the pictures beside the clip."""
+
+    width: int
+    height: int
+    num_frames: int
+    thumbnail: tuple[int, int]
+    spritesheet: tuple[int, int]
+
+
+def sample_frames(path: Path | str, shape: ClipShape | None = None) -> tuple[SampledFrame, ...]:
     """The frames of a clip that are to be judged, in order. Raises ClipUnreadable.
 
-    Two passes over the file: a first one at thumbnail size finds the changes, a second keeps the chosen frames.
+    Two passes over the file: a first one at thumbnail size finds the changes, a second keeps the chosen frames. A clip
+    that is not of `shape`, or takes longer than `DECODED_WITHIN_S`, is given up there: raises NotAsOrdered.
     """
+    until_s = time.monotonic() + DECODED_WITHIN_S
     try:
-        chosen = set(choose([_thumbnail(frame) for frame in _frames(Path(path))]))
+        chosen = set(choose([_thumbnail(frame) for frame in _frames(Path(path), shape, until_s)]))
         if not chosen:
             raise ClipUnreadable("the clip has no frames")
         kept = []
-        for index, frame in enumerate(_frames(Path(path))):
+        for index, frame in enumerate(_frames(Path(path), shape, until_s)):
             if index in chosen:
                 image = Image.fromarray(frame.to_ndarray(format="rgb24"))
                 image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX)
@@ -78,27 +102,52 @@ def split_sheet(sheet: Image.Image, columns: int, rows: int) -> Iterator[Image.I
             yield sheet.crop((left, top, left + width, top + height))
 
 
-def open_image(source: Path | str | bytes) -> Image.Image:
+def open_image(source: Path | str | bytes, size: tuple[int, int] | None = None) -> Image.Image:
     """A single picture (a thumbnail, an upload that was cleaned) as RGB pixels. Raises ClipUnreadable for an animation,
-    of which only the first picture would be looked at.
+    of which only the first picture would be looked at, and NotAsOrdered, before decoding, for one not of `size`.
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        if size is not None and image.size != size:
+            raise NotAsOrdered(f"a picture of {image.size}, reported as {size}")
         if getattr(image, "n_frames", 1) != 1:
             raise ClipUnreadable("a picture that moves")
         return image.convert("RGB")
 
 
-def _frames(path: Path) -> Iterator[av.VideoFrame]:
-    """All frames of a clip that is one picture track and nothing else. Raises ClipUnreadable."""
+def _frames(path: Path, shape: ClipShape | None, until_s: float) -> Iterator[av.VideoFrame]:
+    """All frames of a clip that is one picture track and nothing else. Raises ClipUnreadable and NotAsOrdered."""
+    most = MAX_FRAMES if shape is None else shape.num_frames
+    index = 0
     with av.open(str(path)) as container:
         if len(container.streams) != 1 or len(container.streams.video) != 1:
             raise ClipUnreadable(
                 f"the clip has {len(container.streams)} tracks; one, of pictures, is looked at"
             )
-        for index, frame in enumerate(container.decode(video=0)):
-            if index >= MAX_FRAMES:
-                raise ClipUnreadable(f"the clip has more than {MAX_FRAMES} frames")
-            yield frame
+        stream = container.streams.video[0]
+        if shape is not None:
+            _check_size(stream.codec_context.width, stream.codec_context.height, shape)
+            # A size that changes in mid-stream is refused before its pictures are allocated.
+            padded = (-(-side // _BLOCK_PX) * _BLOCK_PX for side in (shape.width, shape.height))
+            stream.codec_context.options = {"max_pixels": str(math.prod(padded))}
+        for number, packet in enumerate(container.demux(stream)):
+            if time.monotonic() > until_s or number > _PACKETS_A_FRAME * (most + 1):
+                raise NotAsOrdered(f"the clip was not decoded after {index} frames of {most}")
+            for frame in packet.decode():
+                if index >= most and shape is None:
+                    raise ClipUnreadable(f"the clip has more than {MAX_FRAMES} frames")
+                if index >= most:
+                    raise NotAsOrdered(f"the clip has more than {most} frames")
+                if shape is not None:
+                    _check_size(frame.width, frame.height, shape)
+                yield frame
+                index += 1
+    if shape is not None and index != most:
+        raise NotAsOrdered(f"the clip has {index} frames of {most}")
+
+
+def _check_size(width: int, height: int, shape: ClipShape) -> None:
+    if (width, height) != (shape.width, shape.height):
+        raise NotAsOrdered(f"a clip of {width}x{height}; {shape.width}x{shape.height} was ordered")
 
 
 def _thumbnail(frame: av.VideoFrame) -> npt.NDArray[np.float32]:

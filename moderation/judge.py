@@ -9,9 +9,18 @@ from pathlib import Path
 from PIL import Image
 
 from moderation.classifier import Classifier
-from moderation.frames import SampledFrame, open_image, sample_frames, split_sheet
+from moderation.frames import ClipShape, SampledFrame, open_image, sample_frames, split_sheet
 from moderation.policy import ClassifierPolicy, Policy
-from moderation.verdict import CLASSIFIER_ERROR, Finding, Ruling, Surface, Verdict, combine, rule_on
+from moderation.verdict import (
+    CLASSIFIER_ERROR,
+    Finding,
+    NotAsOrdered,
+    Ruling,
+    Surface,
+    Verdict,
+    combine,
+    rule_on,
+)
 
 
 def judge_clip(
@@ -23,23 +32,28 @@ def judge_clip(
     spritesheet: Path | str | bytes | None = None,
     sheet_columns: int | None = None,
     sheet_rows: int | None = None,
+    shape: ClipShape | None = None,
 ) -> Ruling:
     """Judge a clip with all that will be shown of it. The worst part decides.
 
     A spritesheet is judged picture by picture when its columns and rows are known, and as a whole otherwise.
-    Errors of decoding or of the classifier become a finding for review.
+    Errors of decoding or of the classifier become a finding for review. Raises NotAsOrdered where the files are not of
+    `shape`: nobody has to look at those.
     """
     try:
-        rulings = [_judge_frames(sample_frames(video), Surface.VIDEO, classifier, policy)]
+        rulings = [_judge_frames(sample_frames(video, shape), Surface.VIDEO, classifier, policy)]
         if thumbnail is not None:
-            rulings.append(_judge_pictures([open_image(thumbnail)], Surface.THUMBNAIL, classifier, policy))
+            picture = open_image(thumbnail, shape.thumbnail if shape is not None else None)
+            rulings.append(_judge_pictures([picture], Surface.THUMBNAIL, classifier, policy))
         if spritesheet is not None:
-            sheet = open_image(spritesheet)
+            sheet = open_image(spritesheet, shape.spritesheet if shape is not None else None)
             pictures = [sheet]
             if sheet_columns and sheet_rows:
                 pictures = list(split_sheet(sheet, sheet_columns, sheet_rows))
             rulings.append(_judge_pictures(pictures, Surface.SPRITESHEET, classifier, policy))
         return combine(rulings)
+    except NotAsOrdered:
+        raise
     except Exception as error:  # noqa: BLE001  (an outer edge: what can't be judged goes to a person)
         return unjudged(error, Surface.VIDEO, classifier, policy)
 

@@ -33,6 +33,10 @@ CLASSIFIER_ERROR = "classifier_error"
 """The clause of a finding that says: nobody could judge this, so a person must."""
 
 
+class NotAsOrdered(ValueError):
+    """A clip's files are of other sizes or lengths than was ordered, or take too long to look at: not to be judged."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that was found: how strongly, against which threshold, where, and at which second of a clip.

@@ -31,14 +31,15 @@ def add(
         str | None, typer.Option(help="Where the GPU host reaches Valkey, if not as this host does.")
     ] = None,
     only_print: Annotated[
-        bool, typer.Option("--print", help="Install nothing: print the user as a line for Valkey's ACL file.")
+        bool, typer.Option("--print", help="Leave Valkey alone: print the user as a line for its ACL file.")
     ] = False,
 ) -> None:
     """Make a Valkey user that can reach this worker's keys alone, and print what to set on its host."""
-    from backend.services.add_worker import add_worker, make_pass
+    from backend.services.add_worker import add_worker, admit_worker
 
     settings = with_running_studio(load_settings())
-    made = make_pass(name) if only_print else with_studio(lambda studio: add_worker(studio, name))
+    add = admit_worker if only_print else add_worker
+    made = with_studio(lambda studio: add(studio, name))
     url = urlsplit(redis_url or settings.redis_url or "")
     print(f"ZOETROPE_WORKER_ID={made.worker_id}")
     if url.scheme:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from backend.contracts.arq_queue import ABORT_KEY, job_keys
-from backend.contracts.wire import WORKERS_KEY, Mailbox
+from backend.contracts.wire import Mailbox
 
 _COMMANDS: Final = (
     # The connection's own.
@@ -24,8 +24,8 @@ def user_name(worker_id: str) -> str:
 def access_rules(worker_id: str) -> tuple[str, ...]:
     """The rules of `ACL SETUSER` that fence a worker; a password is still to be added.
 
-    Two shared keys can be written to in one way and never read: the list of workers, so that one is found again after
-    a FLUSHALL, and a set that arq removes every finished job from. That takes selectors: Valkey, or Redis 7.
+    One shared key can be written to in one way and never read: a set that arq removes every finished job from. That
+    takes a selector: Valkey, or Redis 7. The list of workers is not among them: who was let in, the database says.
     """
     mailbox = Mailbox(worker_id)
     keys = (f"{mailbox.prefix}*", *job_keys(mailbox.orders))
@@ -35,6 +35,5 @@ def access_rules(worker_id: str) -> tuple[str, ...]:
         *(f"~{pattern}" for pattern in keys),
         f"&{mailbox.prefix}*",
         *(f"+{command}" for command in _COMMANDS),
-        f"(%W~{WORKERS_KEY} +sadd)",
         f"(%W~{ABORT_KEY} +zrem)",
     )

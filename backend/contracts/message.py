@@ -8,9 +8,9 @@ PROTOCOL_VERSION: Final = 1
 
 
 class Message(BaseModel):
-    """A frozen message. Unknown fields are ignored, so that old readers survive new writers."""
+    """A frozen message. Unknown fields are ignored, so that old readers survive new writers. No float is infinite."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Envelope(Message):

@@ -1,7 +1,26 @@
 """How an attempt ended. Laid beside the clip in storage and sent until a `Wishes` acknowledges it."""
 
 from enum import StrEnum
+from typing import Literal
 
+from pydantic import Field
+
+from backend.contracts.bounds import (
+    MAX_ARTIFACTS,
+    MAX_FRAMES,
+    MAX_SHEET_PICTURES,
+    Ident,
+    Line,
+    Number,
+    ObjectKey,
+    Prose,
+    Seconds,
+    Sha256,
+    SidePx,
+    SizeBytes,
+    Steps,
+    WorkerId,
+)
 from backend.contracts.heartbeat import CheckpointRef
 from backend.contracts.message import Envelope, Message
 
@@ -31,17 +50,17 @@ class FailureCause(StrEnum):
 class ReportedArtifact(Message):
     """One object that the attempt wrote. `kind` is video, thumbnail or spritesheet (`columns` pictures a row)."""
 
-    kind: str
-    key: str
-    sha256: str
-    size_bytes: int
-    content_type: str
-    width: int
-    height: int
-    num_frames: int = 1
-    fps: float = 0.0
-    duration_s: float = 0.0
-    columns: int = 1
+    kind: Ident
+    key: ObjectKey
+    sha256: Sha256
+    size_bytes: SizeBytes
+    content_type: Line
+    width: SidePx
+    height: SidePx
+    num_frames: int = Field(default=1, ge=1, le=MAX_FRAMES)
+    fps: float = Field(default=0.0, ge=0, le=1000)
+    duration_s: Seconds = 0.0
+    columns: int = Field(default=1, ge=1, le=MAX_SHEET_PICTURES)
 
 
 class StageTimings(Message):
@@ -50,32 +69,32 @@ class StageTimings(Message):
     Of what a batch did together, each member's report counts its share.
     """
 
-    load_s: float = 0.0
-    text_s: float = 0.0
-    denoise_s: float = 0.0
-    decode_s: float = 0.0
-    encode_s: float = 0.0
-    upload_s: float = 0.0
-    checkpoint_s: float = 0.0
+    load_s: Seconds = 0.0
+    text_s: Seconds = 0.0
+    denoise_s: Seconds = 0.0
+    decode_s: Seconds = 0.0
+    encode_s: Seconds = 0.0
+    upload_s: Seconds = 0.0
+    checkpoint_s: Seconds = 0.0
 
 
 class Report(Envelope):
     """The last word of a worker on an attempt. `steps_done` is what a partial charge counts."""
 
-    kind: str = "report"
-    worker_id: str
-    boot_id: str
-    attempt_id: str
-    job_id: str
-    fence: int
+    kind: Literal["report"] = "report"
+    worker_id: WorkerId
+    boot_id: Ident
+    attempt_id: Ident
+    job_id: Ident
+    fence: Number
     outcome: Outcome
     cause: FailureCause | None = None
-    message: str = ""
-    steps_done: int = 0
-    steps: int = 0
-    resumed_from_step: int = 0
+    message: Prose = ""
+    steps_done: Steps = 0
+    steps: Steps = 0
+    resumed_from_step: Steps = 0
     exact_resume: bool = True
-    identity: str = ""
-    artifacts: tuple[ReportedArtifact, ...] = ()
+    identity: Line = ""
+    artifacts: tuple[ReportedArtifact, ...] = Field(default=(), max_length=MAX_ARTIFACTS)
     checkpoint: CheckpointRef | None = None
     timings: StageTimings = StageTimings()

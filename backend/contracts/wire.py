@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from pydantic_core import from_json as read_json
 
 from backend.contracts.heartbeat import Heartbeat
 from backend.contracts.report import Report
@@ -20,6 +22,9 @@ WORKERS_KEY = "zoetrope:workers"
 ORDER_FUNCTION = "run_order"
 UPLINK_FIELD = "m"
 UPLINK_MAXLEN = 256
+MAX_MESSAGE_BYTES: Final = 256 * 1024
+MAX_UPLINK_BYTES: Final = 16 * 2**20
+"""Of one worker's whole stream in Valkey, beyond which it is thrown away."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,14 @@ def from_json(data: bytes) -> dict[str, Any]:
 
 
 def parse_uplink(raw: str | bytes) -> Heartbeat | Report:
-    """Parse one uplink message. Raises `ValueError` (pydantic's too) on anything else."""
-    data = json.loads(raw)
+    """Parse one uplink message. Raises `ValueError` (pydantic's too) on anything else, however deep or long it is."""
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"uplink message of {len(raw)} bytes; {MAX_MESSAGE_BYTES} are the most")
+    # Not json.loads, which runs out of stack on a deep one.
+    data = read_json(raw, allow_inf_nan=False)
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind == "heartbeat":
         return Heartbeat.model_validate(data)
     if kind == "report":
         return Report.model_validate(data)
-    raise ValueError(f"uplink message of unknown kind {kind!r}; expected 'heartbeat' or 'report'")
+    raise ValueError(f"uplink message of unknown kind {str(kind)[:40]!r}; expected 'heartbeat' or 'report'")

@@ -15,6 +15,16 @@ class ArtifactKind(StrEnum):
 SERVED = (ArtifactKind.VIDEO, ArtifactKind.THUMBNAIL, ArtifactKind.SPRITESHEET)
 
 
+CONTENT_TYPES: MappingProxyType[ArtifactKind, str] = MappingProxyType(
+    {
+        ArtifactKind.VIDEO: "video/mp4",
+        ArtifactKind.THUMBNAIL: "image/webp",
+        ArtifactKind.SPRITESHEET: "image/webp",
+    }
+)
+"""As what each is written and served: never as what a worker says it is."""
+
+
 class ArtifactState(StrEnum):
     """May it be fetched? Only `released` may."""
 

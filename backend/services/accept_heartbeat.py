@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat, Wishes
 from backend.db.models import Attempt, Job, Worker
+from backend.db.models.fleet import WORKER_REMOVED
 from backend.db.repositories import jobs
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause
 from backend.domain.generation import JobEvent, JobState
@@ -25,12 +26,20 @@ _NOW = func.clock_timestamp()
 _LEASE_END = func.clock_timestamp() + text(f"interval '{LEASE.total_seconds()} seconds'")
 
 
+class WorkerRemoved(Exception):
+    """The worker was sent away: nothing that it says counts."""
+
+
 async def accept_heartbeat(studio: Studio, heartbeat: Heartbeat) -> Wishes:
-    """Record it, and say what is wanted of the worker now. Watchers are woken where something moved."""
+    """Record it, and say what is wanted of the worker now. Watchers are woken where something moved.
+
+    Raises `WorkerRemoved`. What it says of attempts that are not its own, or have ended, is passed over unread.
+    """
     moved: set[tuple[str, str]] = set()
     async with studio.db.transaction() as session:
         drain = await _record_worker(session, heartbeat)
         forgotten = await _attempts_of_an_older_boot(session, heartbeat)
+        live = await _live_attempts(session, heartbeat.worker_id)
     for attempt in forgotten:
         async with studio.db.transaction() as session:
             job = await return_job(
@@ -43,6 +52,8 @@ async def accept_heartbeat(studio: Studio, heartbeat: Heartbeat) -> Wishes:
         if job is not None:
             moved.add((job.account_id, job.id))
     for status in heartbeat.attempts:
+        if status.attempt_id not in live:
+            continue
         async with studio.db.transaction() as session:
             if (changed := await _record_status(session, heartbeat, status)) is not None:
                 moved.add(changed)
@@ -78,11 +89,23 @@ async def _record_worker(session: AsyncSession, heartbeat: Heartbeat) -> bool:
         await session.execute(
             insert(Worker)
             .values(id=heartbeat.worker_id, **values)
-            .on_conflict_do_update(index_elements=["id"], set_=again)
+            .on_conflict_do_update(
+                index_elements=["id"], set_=again, where=col(Worker.state) != WORKER_REMOVED
+            )
             .returning(col(Worker.drain_requested))
         )
-    ).one()
+    ).one_or_none()
+    if row is None:
+        raise WorkerRemoved(heartbeat.worker_id)
     return bool(row[0])
+
+
+async def _live_attempts(session: AsyncSession, worker_id: str) -> set[str]:
+    """So that a worker that names others' jobs, or thousands, locks none of them."""
+    found = await session.exec(
+        select(Attempt.id).where(Attempt.worker_id == worker_id, col(Attempt.state).in_([*LIVE]))
+    )
+    return set(found)
 
 
 async def _attempts_of_an_older_boot(session: AsyncSession, heartbeat: Heartbeat) -> list[Attempt]:

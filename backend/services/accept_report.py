@@ -5,16 +5,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend import metrics
-from backend.contracts import Outcome, Report
+from backend.contracts import Outcome, Report, ReportedArtifact
 from backend.db import outbox
 from backend.db.models import Artifact, Attempt, Job
 from backend.db.repositories import jobs
-from backend.domain.artifact import SERVED, ArtifactState
+from backend.domain.artifact import CONTENT_TYPES, SERVED, ArtifactKind, ArtifactState
 from backend.domain.attempt import LIVE, AttemptState, Cause
+from backend.domain.clip_shape import ReportedShape, misfit
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent
 from backend.ids import IdPrefix, new_id
-from backend.services.build_order import attempt_prefix
+from backend.services.build_order import UnbuildableOrder, attempt_prefix, spec_of
 from backend.services.judge_worker import judge_worker
 from backend.services.return_job import return_job
 from backend.storage import ObjectNotFound
@@ -97,19 +98,22 @@ async def _keep_clip(session: AsyncSession, job: Job, attempt: Attempt, report: 
         checkpoint=None,
     ):
         return
+    spec = spec_of(job)
     for artifact in report.artifacts:
+        kind = ArtifactKind(artifact.kind)
+        moves = kind is ArtifactKind.VIDEO
         row = {
             "fence": attempt.fence,
             "key": artifact.key,
             "sha256": artifact.sha256,
             "size_bytes": artifact.size_bytes,
-            "content_type": artifact.content_type,
+            "content_type": CONTENT_TYPES[kind],
             "width": artifact.width,
             "height": artifact.height,
             "num_frames": artifact.num_frames,
-            "columns": max(1, artifact.columns),
-            "fps": artifact.fps,
-            "duration_s": artifact.duration_s,
+            "columns": artifact.columns,
+            "fps": float(spec.fps) if moves else 0.0,
+            "duration_s": spec.num_frames / spec.fps if moves else 0.0,
             "state": ArtifactState.WITHHELD.value,
         }
         await session.execute(
@@ -130,13 +134,23 @@ async def _keep_clip(session: AsyncSession, job: Job, attempt: Attempt, report: 
 
 async def _complaint(studio: Studio, report: Report) -> str | None:
     """What is wrong with a finished attempt's objects, or None. Looks into storage, before any transaction."""
+    async with studio.db.reading() as session:
+        job = await jobs.load(session, report.job_id)
+    if job is None:
+        return "there is no such job"
+    try:
+        spec = spec_of(job)
+    except UnbuildableOrder as error:
+        return str(error)
     prefix = attempt_prefix(report.job_id, report.fence)
     kinds = {artifact.kind for artifact in report.artifacts}
-    if kinds != {kind.value for kind in SERVED}:
+    if kinds != {kind.value for kind in SERVED} or len(report.artifacts) != len(SERVED):
         return f"reported {sorted(kinds)}"
     for artifact in report.artifacts:
         if not artifact.key.startswith(prefix):
             return f"{artifact.kind} has a foreign key"
+        if (complaint := misfit(ArtifactKind(artifact.kind), _shape(artifact), spec)) is not None:
+            return complaint
         try:
             info = await studio.storage.head(artifact.key)
         except ObjectNotFound:
@@ -144,3 +158,13 @@ async def _complaint(studio: Studio, report: Report) -> str | None:
         if info.size_bytes != artifact.size_bytes:
             return f"{artifact.kind} has {info.size_bytes} bytes, not {artifact.size_bytes}"
     return None
+
+
+def _shape(artifact: ReportedArtifact) -> ReportedShape:
+    return ReportedShape(
+        width=artifact.width,
+        height=artifact.height,
+        num_frames=artifact.num_frames,
+        columns=artifact.columns,
+        size_bytes=artifact.size_bytes,
+    )

@@ -5,16 +5,24 @@ import re
 import secrets
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis.exceptions import RedisError, ResponseError
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
 
 from backend.contracts.access import access_rules, user_name
 from backend.contracts.wire import WORKERS_KEY, Mailbox
-from backend.db.models import AuditEntry
+from backend.db.models import AuditEntry, Worker
+from backend.db.models.fleet import WORKER_REMOVED
 from backend.domain.errors import InvalidField, NotFound, Unavailable
 from backend.settings import WORKER_ID_PATTERN
 from backend.studio import Studio
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""When one was heard that has not said anything yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +59,20 @@ def make_pass(worker_id: str) -> WorkerPass:
     return WorkerPass(worker_id=worker_id, password=password, rules=(*access_rules(worker_id), f"#{secret}"))
 
 
+async def admit_worker(studio: Studio, worker_id: str) -> WorkerPass:
+    """A pass for an operator to install; the studio listens for the worker from now on. Raises `InvalidField`."""
+    made = make_pass(worker_id)
+    await _let_in(studio, worker_id)
+    await _note(studio, "worker.added", worker_id)
+    return made
+
+
 async def add_worker(studio: Studio, worker_id: str) -> WorkerPass:
     """Install a new pass; an older one of the same name ends. Raises `InvalidField`, `Unavailable`."""
     made = make_pass(worker_id)
+    await _let_in(studio, worker_id)
     try:
         await _ask(studio, "ACL", "SETUSER", made.user, *made.rules)
-        await _ask(studio, "SADD", WORKERS_KEY, worker_id)
         survives = await _written_down(studio)
     except RedisError as error:
         raise Unavailable(
@@ -67,8 +83,12 @@ async def add_worker(studio: Studio, worker_id: str) -> WorkerPass:
 
 
 async def remove_worker(studio: Studio, worker_id: str) -> None:
-    """End a worker's pass and its connections. Raises `NotFound`, `Unavailable`."""
+    """End a worker's pass and its connections, and hear it no more. Raises `NotFound`, `Unavailable`.
+
+    Nothing is given to it from now on; what it ran goes on elsewhere once its lease has ended.
+    """
     mailbox = Mailbox(worker_id)
+    known = await _send_away(studio, worker_id)
     try:
         ended = await _ask(studio, "ACL", "DELUSER", user_name(worker_id))
         await _ask(studio, "SREM", WORKERS_KEY, worker_id)
@@ -76,9 +96,32 @@ async def remove_worker(studio: Studio, worker_id: str) -> None:
         await _written_down(studio)
     except RedisError as error:
         raise Unavailable(f"Valkey did not take it ({error}).") from error
-    if not ended:
-        raise NotFound(f"Valkey has no user for a worker {worker_id!r}.", param="name")
+    if not (ended or known):
+        raise NotFound(f"There is no worker {worker_id!r}, and Valkey has no user for one.", param="name")
     await _note(studio, "worker.removed", worker_id)
+
+
+async def _let_in(studio: Studio, worker_id: str) -> None:
+    """The row by which the leader knows whose stream to read, also after a FLUSHALL."""
+    row = insert(Worker).values(id=worker_id, state="gone", heartbeat_at=_NEVER)
+    async with studio.db.transaction() as session:
+        await session.execute(
+            row.on_conflict_do_update(
+                index_elements=["id"], set_={"state": "gone"}, where=col(Worker.state) == WORKER_REMOVED
+            )
+        )
+
+
+async def _send_away(studio: Studio, worker_id: str) -> bool:
+    """Keep its row, as one that keeps it out: a heartbeat that is being recorded must not bring it back."""
+    async with studio.db.transaction() as session:
+        sent = await session.execute(
+            update(Worker)
+            .where(col(Worker.id) == worker_id, col(Worker.state) != WORKER_REMOVED)
+            .values(state=WORKER_REMOVED, recipes=[], resident=[], loading=None)
+            .returning(col(Worker.id))
+        )
+    return sent.one_or_none() is not None
 
 
 async def _ask(studio: Studio, *command: str) -> Any:

@@ -11,10 +11,10 @@ _READ = text(
     SELECT 'jobs' AS what, state AS name, tier, count(*)::float AS value FROM jobs
     WHERE state IN ('queued','assigned','running','moderating','in_review','approved') GROUP BY state, tier
     UNION ALL
-    SELECT 'workers', state, '', count(*) FROM workers GROUP BY state
+    SELECT 'workers', state, '', count(*) FROM workers WHERE state <> 'removed' GROUP BY state
     UNION ALL
     SELECT 'heartbeat', '', '', extract(epoch FROM clock_timestamp() - min(heartbeat_at)) FROM workers
-    WHERE state <> 'gone' HAVING count(*) > 0
+    WHERE state NOT IN ('gone', 'removed') HAVING count(*) > 0
     UNION ALL
     SELECT 'pending', consumer, '', count(*) FROM outbox
     WHERE done_at IS NULL AND (tries > 0 OR available_at <= now()) GROUP BY consumer

@@ -36,18 +36,23 @@ from backend.storage import ObjectNotFound, ObjectTooLarge, download
 from backend.studio import Studio
 from moderation.policy import default_policy
 from moderation.scope import within_scope
-from moderation.verdict import Ruling, Surface, Verdict
-
-MAX_ARTIFACT_BYTES = 2 * 2**30
+from moderation.verdict import NotAsOrdered, Ruling, Surface, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFiles:
-    """What is judged, as files; the spritesheet's pictures lie in `sheet_columns` by `sheet_rows`."""
+    """What is judged, as files; sizes are (width, height) in pixels, and fit what was ordered (`domain/clip_shape.py`).
+    The spritesheet's pictures lie in `sheet_columns` by `sheet_rows`.
+    """
 
     video: Path
     thumbnail: Path
     spritesheet: Path
+    width: int
+    height: int
+    num_frames: int
+    thumbnail_size: tuple[int, int]
+    sheet_size: tuple[int, int]
     sheet_columns: int
     sheet_rows: int
 
@@ -67,7 +72,8 @@ def judged_prefix(job_id: str) -> str:
 async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> Verdict | None:
     """Judge the clip, thumbnail and spritesheet of a job that waits for it. None: it doesn't wait any more.
 
-    `judge` runs in a thread and never raises: what errs is a ruling for review.
+    `judge` runs in a thread: what errs is a ruling for review. For files that are not as ordered, or can't be decoded
+    within its limits, it raises `NotAsOrdered`: the job has failed then, and is not judged again.
     """
     async with studio.db.reading() as session:
         job = await jobs.load(session, job_id)
@@ -79,7 +85,7 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
         with tempfile.TemporaryDirectory(prefix="zoetrope-moderate-") as folder:
             files = await _fetch(studio, artifacts, copies, Path(folder))
             judged = await asyncio.to_thread(judge, files)
-    except (BytesChanged, ObjectNotFound, ObjectTooLarge) as error:
+    except (BytesChanged, NotAsOrdered, ObjectNotFound, ObjectTooLarge) as error:
         await fail_damaged_clip(studio, job_id, f"{error} is not what was reported")
         return None
     small_world = has_small_world(job.recipe)
@@ -106,15 +112,22 @@ async def _fetch(
         await studio.storage.copy(artifact.key, key)
         path = folder / Path(key).name
         with path.open("wb") as file:
-            sha256, _size = await download(studio.storage, key, file, limit_bytes=MAX_ARTIFACT_BYTES)
+            sha256, _size = await download(studio.storage, key, file, limit_bytes=artifact.size_bytes)
         if sha256 != artifact.sha256:
             raise BytesChanged(artifact.kind)
         paths[ArtifactKind(artifact.kind)] = path
-    sheet = next(a for a in artifacts if a.kind == ArtifactKind.SPRITESHEET)
+    of_kind = {ArtifactKind(artifact.kind): artifact for artifact in artifacts}
+    video, sheet = of_kind[ArtifactKind.VIDEO], of_kind[ArtifactKind.SPRITESHEET]
+    thumbnail = of_kind[ArtifactKind.THUMBNAIL]
     return ClipFiles(
         video=paths[ArtifactKind.VIDEO],
         thumbnail=paths[ArtifactKind.THUMBNAIL],
         spritesheet=paths[ArtifactKind.SPRITESHEET],
+        width=video.width,
+        height=video.height,
+        num_frames=video.num_frames,
+        thumbnail_size=(thumbnail.width, thumbnail.height),
+        sheet_size=(sheet.width, sheet.height),
         sheet_columns=sheet.columns,
         sheet_rows=ceil(sheet.num_frames / sheet.columns),
     )

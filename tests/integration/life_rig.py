@@ -191,8 +191,9 @@ class MessageWorker:
                     sha256=hashlib.sha256(data).hexdigest(),
                     size_bytes=len(data),
                     content_type="video/mp4" if kind == "video" else "image/webp",
-                    width=256,
-                    height=256,
+                    width=order.spec.width,
+                    height=order.spec.height,
+                    num_frames=order.spec.num_frames if kind == "video" else 1,
                 )
             )
         return self.report(order, Outcome.DONE, artifacts=tuple(artifacts))

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -7,10 +8,10 @@ import pytest
 from PIL import Image
 
 from moderation.fake_classifier import CYAN, MAGENTA, FakeClassifier
-from moderation.frames import ClipUnreadable, choose, sample_frames
+from moderation.frames import ClipShape, ClipUnreadable, choose, sample_frames
 from moderation.judge import clause_scores, judge_clip, judge_image
 from moderation.policy import default_policy
-from moderation.verdict import CLASSIFIER_ERROR, Surface, Verdict
+from moderation.verdict import CLASSIFIER_ERROR, NotAsOrdered, Surface, Verdict
 
 GREY = (90, 90, 90)
 POLICY = default_policy()
@@ -160,3 +161,43 @@ def test_a_long_clip_is_sampled_within_bounds() -> None:
     assert len(choose(still)) == 32
     restless = [np.full((16, 16, 3), index % 2, dtype=np.float32) for index in range(5_000)]
     assert len(choose(restless)) <= 32 + 48
+
+
+SHAPE = ClipShape(width=64, height=64, num_frames=9, thumbnail=(64, 64), spritesheet=(128, 64))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        replace(SHAPE, num_frames=8),
+        replace(SHAPE, num_frames=10),
+        replace(SHAPE, width=32),
+        replace(SHAPE, height=128),
+        replace(SHAPE, thumbnail=(32, 32)),
+        replace(SHAPE, spritesheet=(64, 64)),
+    ],
+)
+def test_files_that_are_not_of_the_shape_that_was_ordered_are_not_judged(
+    tmp_path: Path, shape: ClipShape
+) -> None:
+    video = clip(tmp_path / "a.mp4", [GREY] * 9)
+    thumbnail, sheet = tmp_path / "t.webp", tmp_path / "s.webp"
+    picture(GREY).save(thumbnail)
+    picture(GREY).resize((128, 64)).save(sheet)
+
+    def judged(expected: ClipShape) -> Verdict:
+        return judge_clip(
+            video, FakeClassifier(), POLICY, thumbnail=thumbnail, spritesheet=sheet, shape=expected
+        ).verdict
+
+    assert judged(SHAPE) is Verdict.ALLOW
+    with pytest.raises(NotAsOrdered):
+        judged(shape)
+
+
+def test_a_clip_that_takes_too_long_to_decode_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moderation.frames.DECODED_WITHIN_S", -1.0)
+    with pytest.raises(NotAsOrdered, match="not decoded"):
+        judge_clip(clip(tmp_path / "a.mp4", [GREY] * 9), FakeClassifier(), POLICY, shape=SHAPE)

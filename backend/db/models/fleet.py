@@ -1,14 +1,19 @@
 """GPU workers as the control plane knows them, and the leader's term."""
 
+from typing import Final
+
 from sqlalchemy import ARRAY, BigInteger, Text
 from sqlmodel import Field, SQLModel
 
 from backend.db.models import columns as c
 from backend.db.models.columns import Moment
 
+WORKER_REMOVED: Final = "removed"
+
 
 class Worker(SQLModel, table=True):
-    """A worker that said hello. `live` until silent for a lease (`gone`); `draining` takes nothing new.
+    """A worker that was let in or said hello. `live` until silent for a lease (`gone`); `draining` takes nothing new.
+    `removed`: an operator sent it away; it is not heard, and its row keeps it out until it is added again.
 
     `quarantined`: it failed several jobs in a row and takes nothing until `quarantined_until`, then one job on
     probation. Judged by its attempts alone (`domain/quarantine.py`), so that it survives restarts of everything.
