@@ -94,6 +94,7 @@ class Storm:
     kinds: Sequence[Kind] = tuple(Kind)
     jobs_per_s: float = JOBS_PER_S
     calm_within_s: float = CALM_WITHIN_S
+    calm_at_last_s: float = CALM_AT_LAST_S
     say: Any = print
     report: Report = field(init=False)
 
@@ -211,7 +212,7 @@ class Storm:
         rest: Counter[str] = Counter()
         calm_since: int | None = None
         waited_s = 0.0
-        while waited_s < self.calm_within_s and time.monotonic() - began < CALM_AT_LAST_S:
+        while waited_s < self.calm_within_s and time.monotonic() - began < self.calm_at_last_s:
             # Only what the machine had time for counts.
             waited_s += 0.0 if watcher.stands_still else time.monotonic() - last_at
             last_at = time.monotonic()
