@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from functools import update_wrapper
+from math import isfinite, nan
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -67,7 +68,7 @@ from frontend.views import (
 )
 
 _AWAY = (RedisError, StorageUnavailable, ConnectionError)
-_FIELDS = {"num_inference_steps": "steps", "input_reference": "image_id"}
+_FIELDS = {"num_inference_steps": "steps", "guidance_scale": "guidance", "input_reference": "image_id"}
 _FIELD_WORDS = {"num_inference_steps": "Steps", "guidance_scale": "Guidance", "input_reference": "Image"}
 _MOST_PROMPT_CHARS = 5000
 _SHOWS = {
@@ -81,7 +82,7 @@ _SHOWS = {
 _MOST_UNDER_WAY = 100
 _MOST_ENDED = 6
 _ENDED_SHOWN_FOR = timedelta(hours=1)
-_LEDGER_PAGE = 20
+_LEDGER_PAGE = 6
 
 
 P = ParamSpec("P")
@@ -237,7 +238,13 @@ class StudioGateway:
         studio, principal = self._process.studio, _principal(who)
         request = replace(await request_of(studio, principal, clip_id), seed=None)
         return wording.job_view(
-            await submit_generation(studio, principal, request, idempotency_key=f"vary:{clip_id}:{press}")
+            await submit_generation(
+                studio,
+                principal,
+                request,
+                idempotency_key=f"vary:{clip_id}:{press}",
+                parent_id=clip_id,
+            )
         )
 
     @_said_to_pages
@@ -273,9 +280,10 @@ class StudioGateway:
             job = await get_generation(studio, principal, clip_id, with_place=False)
             receipt = await get_receipt(studio, principal, clip_id)
             attempts = await list_attempts(studio, principal, clip_id)
+            made_by = await request_of(studio, principal, clip_id)
         except errors.NotFound:
             return None
-        shown = wording.clip_view(job, with_parameters=True)
+        shown = wording.clip_view(job, with_parameters=True, image_id=_image_of(made_by))
         newer, older = await asyncio.gather(
             *(
                 list_generations(
@@ -335,7 +343,9 @@ class StudioGateway:
             seconds=request.seconds or "",
             steps=str(request.num_inference_steps or ""),
             seed="" if request.seed is None else str(request.seed),
+            guidance="" if request.guidance_scale is None else f"{request.guidance_scale:g}",
             negative_prompt=request.negative_prompt,
+            image_id=_image_of(request),
         )
 
     @_said_to_pages
@@ -447,8 +457,13 @@ def _request(draft: Draft, *, prompt: str) -> GenerationRequest:
         seconds=draft.seconds or None,
         seed=_whole_number(draft.seed, "seed"),
         num_inference_steps=_whole_number(draft.steps, "steps"),
+        guidance_scale=_number(draft.guidance, "guidance"),
         conditioning=(ConditioningRequest(upload_id=draft.image_id),) if draft.image_id else (),
     )
+
+
+def _image_of(request: GenerationRequest) -> str:
+    return next((image.upload_id for image in request.conditioning), "")
 
 
 def _in_page_words(message: str) -> str:
@@ -464,3 +479,15 @@ def _whole_number(text: str, field: str) -> int | None:
     if not text.isdecimal() or len(text) > 12:
         raise Refused(f"{field.capitalize()}: a whole number, or nothing.", field=field)
     return int(text)
+
+
+def _number(text: str, field: str) -> float | None:
+    if not text:
+        return None
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError:
+        number = nan
+    if not isfinite(number) or len(text) > 12:
+        raise Refused(f"{field.capitalize()}: a number, or nothing.", field=field)
+    return number

@@ -97,6 +97,9 @@ class ModelView:
     steps_low: int = 1
     steps_high: int = 1
     steps_default: int = 1
+    guidance_low: str = ""
+    guidance_high: str = ""
+    guidance_default: str = ""
     takes_image: bool = False
     takes_negative_prompt: bool = False
     max_prompt_chars: int = 2000
@@ -113,6 +116,7 @@ class Draft:
     seconds: str
     steps: str = ""
     seed: str = ""
+    guidance: str = ""
     negative_prompt: str = ""
     image_id: str = ""
     idempotency_key: str = ""
@@ -153,11 +157,11 @@ class JobView:
     short: str = ""
     charge: str = ""
     stop_cost: str = ""
+    stop_steps: int = 0
     aspect: str = "1 / 1"
     grow: float = 1.0
     at_work: bool = False
     in_review: bool = False
-    stop_steps: int = 0
     step: int = 0
     steps: int = 0
     percent: int = 0
@@ -171,12 +175,16 @@ class JobView:
 
 @dataclass(frozen=True, kw_only=True)
 class ParamView:
-    """One parameter of a clip: its name, its value, and whether it is a machine's value (set in mono)."""
+    """One parameter of a clip: its name, its value, and whether it is a machine's value (set in mono).
+
+    `picture_url`: it is a picture, and `value` says what of.
+    """
 
     name: str
     value: str
     mono: bool = False
     long: bool = False
+    picture_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

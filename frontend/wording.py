@@ -38,12 +38,13 @@ _MOST_UNKNOWN_WORDS = 8
 _STEPS_BEFORE_AN_ETA = 3
 NOT_CHARGED = "You were not charged."
 
+_SAVING = "Saving the clip"
 _PHASES = {
     "loading": "Loading the model",
     "encoding_text": "Reading the prompt",
     "decoding": "Developing the frames",
-    "uploading": "Saving the clip",
-    "reported": "Saving the clip",
+    "uploading": _SAVING,
+    "reported": _SAVING,
 }
 _STATE_LABELS = {
     JobState.COMPLETED: "Ready",
@@ -135,6 +136,9 @@ def model_view(recipe: Recipe) -> ModelView:
         steps_low=int(recipe.steps.low),
         steps_high=int(recipe.steps.high),
         steps_default=int(recipe.steps.default),
+        guidance_low=f"{recipe.guidance.low:g}",
+        guidance_high=f"{recipe.guidance.high:g}",
+        guidance_default=f"{recipe.guidance.default:g}",
         takes_image=Capability.IMAGE in recipe.capabilities,
         takes_negative_prompt=Capability.NEGATIVE_PROMPT in recipe.capabilities,
         max_prompt_chars=recipe.max_prompt_chars,
@@ -219,11 +223,11 @@ def job_view(job: Job) -> JobView:
         short=_why_ended(job),
         charge=_charge(job),
         stop_cost=stop_cost,
+        stop_steps=job.stop_steps,
         aspect=f"{job.width} / {job.height}",
         grow=round(job.width / max(1, job.height), 4),
         at_work=job.state in ON_WORKER or job.state in (JobState.MODERATING, JobState.APPROVED),
         in_review=is_in_review(job),
-        stop_steps=job.stop_steps,
         step=job.steps_done,
         steps=job.num_inference_steps,
         percent=job.progress,
@@ -231,7 +235,8 @@ def job_view(job: Job) -> JobView:
         preview_url=f"/media/{job.id}/preview?v={job.preview}" if job.preview and not job.ended else "",
         ended=job.ended,
         went_wrong=job.state in (JobState.FAILED, JobState.BLOCKED),
-        can_cancel=can(job.state, JobEvent.CANCELLED),
+        # Rendered already: there is nothing left to stop.
+        can_cancel=can(job.state, JobEvent.CANCELLED) and not _is_being_saved(job),
         can_retry=job.state in (JobState.FAILED, JobState.CANCELLED),
     )
 
@@ -293,13 +298,17 @@ def _place(place: Place | None, *, resumed: bool) -> str:
 def _at_work(job: Job) -> str:
     if job.phase in _PHASES:
         return _PHASES[job.phase]
-    if job.steps_done or job.phase == "denoising":
+    if job.steps_done:
         return f"Step {job.steps_done} of {job.num_inference_steps}"
     return "Starting"
 
 
+def _is_being_saved(job: Job) -> bool:
+    return job.state in ON_WORKER and _PHASES.get(job.phase) == _SAVING
+
+
 def _join(*parts: str) -> str:
-    return ": ".join(part for part in parts if part)
+    return ", ".join(part for part in parts if part)
 
 
 def _sentence_case(text: str) -> str:
@@ -327,8 +336,8 @@ def is_in_review(job: Job) -> bool:
     return job.state is JobState.IN_REVIEW or (job.state is JobState.QUEUED and job.input_verdict == "review")
 
 
-def clip_view(job: Job, *, with_parameters: bool = False) -> ClipView:
-    """A clip on the wall or on its page."""
+def clip_view(job: Job, *, with_parameters: bool = False, image_id: str = "") -> ClipView:
+    """A clip on the wall or on its page. `image_id`: the upload that it begins with."""
     shown = job.state is JobState.COMPLETED and job.released
     gone = job.state is JobState.COMPLETED and not shown
     label = _STATE_LABELS.get(job.state, "On its way")
@@ -358,7 +367,7 @@ def clip_view(job: Job, *, with_parameters: bool = False) -> ClipView:
         settings_url=f"/?from={job.id}",
         in_full_url=f"/?from={job.id}&in=full" if shown and _is_draft(job) else "",
         parent_id=job.parent_id or "",
-        params=list(_parameters(job)) if with_parameters else [],
+        params=list(_parameters(job, image_id)) if with_parameters else [],
     )
 
 
@@ -375,7 +384,7 @@ def _sentences(*parts: str) -> str:
     return " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part)
 
 
-def _parameters(job: Job) -> Iterator[ParamView]:
+def _parameters(job: Job, image_id: str) -> Iterator[ParamView]:
     if job.negative_prompt:
         yield ParamView(name="Without", value=job.negative_prompt, long=True)
     yield ParamView(name="Model", value=job.model, mono=True)
@@ -384,8 +393,10 @@ def _parameters(job: Job) -> Iterator[ParamView]:
     yield ParamView(name="Seed", value=str(job.seed), mono=True)
     yield ParamView(name="Steps", value=str(job.num_inference_steps), mono=True)
     yield ParamView(name="Guidance", value=f"{job.guidance_scale:g}", mono=True)
-    if job.has_image:
-        yield ParamView(name="Image", value="First frame given")
+    if image_id:
+        yield ParamView(
+            name="First frame", value="The image it begins with", picture_url=f"/uploads/{image_id}"
+        )
     yield ParamView(name="Clip id", value=job.id, mono=True, long=True)
 
 

@@ -25,7 +25,7 @@ export function draft() {
 }
 
 function keep() {
-  const { image_id: _image, idempotency_key: _key, ...fields } = draft();
+  const { idempotency_key: _key, ...fields } = draft();
   try {
     localStorage.setItem(KEPT, JSON.stringify(fields));
   } catch {
@@ -59,10 +59,11 @@ function count(found) {
 function sayWhatIsSet(found) {
   const room = found.querySelector("[data-more-set]");
   if (!room) return;
-  const { steps, seed, negative_prompt: without } = found.elements;
+  const { steps, seed, guidance, negative_prompt: without } = found.elements;
   const set = [];
   if (steps?.value && steps.value !== steps.placeholder) set.push(`${steps.value} steps`);
   if (seed?.value) set.push(`seed ${seed.value}`);
+  if (guidance?.value && guidance.value !== guidance.placeholder) set.push(`guidance ${guidance.value}`);
   if (without?.value.trim()) set.push(`without ${without.value.trim().slice(0, 24)}`);
   room.textContent = set.map((each) => ` · ${each}`).join("");
 }
@@ -131,11 +132,12 @@ function rewrite(field, text) {
   write(field, text);
 }
 
-/** Put values into the composer: {prompt, model, size, seconds, steps, seed, negative_prompt}. Unknown ones are left. */
-export function fillDraft(fields) {
+/** Put values into the composer: {prompt, model, size, seconds, steps, seed, image_id, ...}. Unknown ones are left. */
+export function fillDraft({ image_id: image, ...fields }) {
   const found = form();
   if (!found) return;
-  for (const [name, value] of Object.entries(fields ?? {})) {
+  if (image !== undefined) found.querySelector("z-drop")?.show(image);
+  for (const [name, value] of Object.entries(fields)) {
     const control = found.elements.namedItem(name);
     // What is hidden is no choice: the only one on offer.
     if (!control || value === null || value === undefined || control.type === "hidden") continue;
@@ -151,7 +153,7 @@ export function fillDraft(fields) {
     }
   }
   const more = found.querySelector("details.more");
-  if (more && (fields?.seed || fields?.negative_prompt)) more.open = true;
+  if (more && (fields.seed || fields.guidance || fields.negative_prompt)) more.open = true;
   keep();
   count(found);
 }
@@ -170,11 +172,12 @@ export async function restoreDraft(fields = {}) {
   count(found);
 }
 
-/** The draft became a job: clear the words, keep the settings, and be ready for another job. */
+/** The draft became a job: its words, seed and image were its own; the other settings stay for the next. */
 export function draftSent() {
   const found = form();
   if (!found) return;
   found.elements.prompt.value = "";
+  found.elements.seed.value = "";
   grow(found.elements.prompt);
   found.elements.idempotency_key.value = newKey();
   found.querySelector("z-drop")?.clear();
@@ -205,6 +208,44 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What was pressed while the image was on its way: done once it has arrived, forgotten when it does not.
+let afterImage = null;
+
+function goOnAfterImage(arrived) {
+  const goOn = afterImage;
+  afterImage = null;
+  form()?.removeAttribute("data-waits");
+  if (arrived) goOn?.();
+}
+
+/** Nothing is sent without the image that is shown: while it is on its way the press waits, after a failure it is refused. */
+function holdBack(event, goOn) {
+  const drop = form()?.querySelector("z-drop");
+  if (drop?.dataset.state !== "sending" && drop?.dataset.state !== "failed") return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (drop.dataset.state === "failed") return drop.remind();
+  afterImage = goOn;
+  form().setAttribute("data-waits", "");
+}
+
+// At the window, and on the way down: before the page hears of it.
+addEventListener(
+  "submit",
+  (event) => {
+    if (event.target.matches?.("form[data-composer]")) holdBack(event, () => event.target.requestSubmit());
+  },
+  true,
+);
+addEventListener(
+  "click",
+  (event) => {
+    const sender = event.target.closest?.(".composer-quicker button");
+    if (sender) holdBack(event, () => sender.click());
+  },
+  true,
+);
+
 document.addEventListener("click", (event) => {
   const example = event.target.closest("[data-example]");
   if (example) {
@@ -221,6 +262,7 @@ document.addEventListener("click", (event) => {
 /** <z-drop most="bytes">: drop, paste or choose a first frame; it goes to the server at once, and its id into the form. */
 class DropElement extends HTMLElement {
   static types = ["image/png", "image/jpeg", "image/webp"];
+  static withinMs = 180_000;
 
   connectedCallback() {
     if (this.field) return;
@@ -269,30 +311,82 @@ class DropElement extends HTMLElement {
     if (this.shown) URL.revokeObjectURL(this.shown);
   }
 
-  clear(note = "") {
+  clear() {
     this.sending?.abort();
     this.field.value = "";
     this.file.value = "";
     this.image.hidden = true;
     this.remove_.hidden = true;
     delete this.dataset.state;
+    this.note.textContent = "";
+    this.changed(false);
+  }
+
+  /** No image came of it, and the form must not go without: not before another one is given, or this one removed. */
+  fail(note) {
+    this.field.value = "";
+    this.remove_.hidden = false;
+    this.dataset.state = "failed";
     this.note.textContent = note;
+    this.changed(false);
+  }
+
+  remind() {
+    const again = " Give another one or remove it; nothing was sent.";
+    if (!this.note.textContent.endsWith(again)) this.note.textContent += again;
+    this.remove_.focus();
+  }
+
+  arrive(id) {
+    this.field.value = id;
+    this.dataset.state = "there";
+    this.changed(true);
+  }
+
+  changed(arrived) {
     this.dispatchEvent(new Event("input", { bubbles: true }));
+    goOnAfterImage(arrived);
+  }
+
+  /** Show the picture at this address while it is on its way. */
+  picture(address) {
+    if (this.shown) URL.revokeObjectURL(this.shown);
+    this.shown = address.startsWith("blob:") ? address : null;
+    this.image.src = address;
+    this.image.hidden = false;
+    this.remove_.hidden = false;
+    this.dataset.state = "sending";
+  }
+
+  /** Bring back an image that was given before; nothing for none. It counts once it is seen to be still there. */
+  show(id) {
+    if (id === this.field.value) return;
+    this.clear();
+    if (!id) return;
+    this.sending = new AbortController();
+    const { signal } = this.sending;
+    this.image.addEventListener("load", () => this.arrive(id), { once: true, signal });
+    this.image.addEventListener(
+      "error",
+      () => {
+        this.image.hidden = true;
+        this.fail("Its image is not kept any more.");
+      },
+      { once: true, signal },
+    );
+    this.picture(`/uploads/${encodeURIComponent(id)}`);
   }
 
   async take(file) {
     if (!file) return;
     const most = Number(this.getAttribute("most")) || 20 * 1024 * 1024;
-    if (!DropElement.types.includes(file.type)) return this.clear("PNG, JPEG or WebP, please.");
-    if (file.size > most) return this.clear(`Larger than ${Math.round(most / 1048576)} MB.`);
     this.clear();
-    if (this.shown) URL.revokeObjectURL(this.shown);
-    this.shown = URL.createObjectURL(file);
-    this.image.src = this.shown;
-    this.image.hidden = false;
-    this.remove_.hidden = false;
-    this.dataset.state = "sending";
-    this.sending = new AbortController();
+    if (!DropElement.types.includes(file.type)) return this.fail("PNG, JPEG or WebP, please.");
+    if (file.size > most) return this.fail(`Larger than ${Math.round(most / 1048576)} MB.`);
+    this.picture(URL.createObjectURL(file));
+    const sending = new AbortController();
+    this.sending = sending;
+    const late = setTimeout(() => sending.abort(new DOMException("", "TimeoutError")), DropElement.withinMs);
     const body = new FormData();
     body.append("file", file);
     try {
@@ -300,15 +394,16 @@ class DropElement extends HTMLElement {
         method: "POST",
         body,
         headers: { "X-Zoetrope": "1" },
-        signal: this.sending.signal,
+        signal: sending.signal,
       });
       const said = await answer.json().catch(() => ({}));
-      if (!answer.ok) return this.clear(said.error?.message ?? "The image was not accepted.");
-      this.field.value = said.id;
-      this.dataset.state = "there";
-      this.dispatchEvent(new Event("input", { bubbles: true }));
+      if (sending.signal.aborted) return;
+      if (answer.ok && said.id) this.arrive(said.id);
+      else this.fail(said.error?.message ?? "The image was not accepted.");
     } catch (error) {
-      if (error.name !== "AbortError") this.clear("The image did not arrive. Try again when the network is back.");
+      if (error.name !== "AbortError") this.fail("The image did not arrive.");
+    } finally {
+      clearTimeout(late);
     }
   }
 }

@@ -1,6 +1,7 @@
 // The parts of the pages that live in the browser alone. What is lasting goes through the server.
 import "./elements.js";
 import "./player.js";
+import "./previews.js";
 import { switchTheme } from "./appearance.js";
 import { draftWhenDrawn, restoreDraft, draftSent } from "./composer.js";
 import { watchForms } from "./account.js";
@@ -49,7 +50,12 @@ window.zoetrope = {
   door: () => location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`),
   fields: (selector) => Object.fromEntries(new FormData(document.querySelector(selector))),
   clear: (selector) => document.querySelector(selector)?.reset(),
-  focus: (selector) => requestAnimationFrame(() => document.querySelector(selector)?.focus()),
+  focus: (selector) =>
+    requestAnimationFrame(() => {
+      const found = document.querySelector(selector);
+      found?.closest("details")?.setAttribute("open", "");
+      found?.focus();
+    }),
 };
 
 document.addEventListener("click", (event) => {

@@ -12,7 +12,7 @@ from backend.api.videos import VideoId
 from backend.domain.artifact import ArtifactKind
 from backend.domain.errors import NotFound
 from backend.ids import IdPrefix, is_id
-from backend.services.fetch_artifact import artifact_url, evidence_url, preview_frame
+from backend.services.fetch_artifact import artifact_url, evidence_url, preview_frame, upload_url
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(coarse_limit)])
 
@@ -39,6 +39,16 @@ async def show_artifact(
 ) -> Response:
     """A released clip or picture: a redirect to a URL that works for a while."""
     url = await artifact_url(studio, principal, video_id, ArtifactKind(kind), download=download)
+    return RedirectResponse(url, status_code=302, headers=_NOT_KEPT)
+
+
+@router.get("/uploads/{upload_id}")
+@router.head("/uploads/{upload_id}")
+async def show_upload(principal: Reader, upload_id: str, studio: StudioDep) -> Response:
+    """An image that the asker gave: a redirect to a URL that works for a while."""
+    if not is_id(upload_id, IdPrefix.UPLOAD):
+        raise NotFound("There is no such image.")
+    url = await upload_url(studio, principal, upload_id)
     return RedirectResponse(url, status_code=302, headers=_NOT_KEPT)
 
 

@@ -1,4 +1,4 @@
-"""Bytes for eyes: signed URLs of released artifacts, and preview frames of what is rendered now."""
+"""Bytes for eyes: signed URLs of released artifacts and one's own images, previews of what is rendered now."""
 
 import io
 from datetime import timedelta
@@ -7,10 +7,12 @@ from PIL import Image, UnidentifiedImageError
 
 from backend.auth.principal import Principal
 from backend.contracts import MAX_PREVIEW_BYTES, PREVIEW_SIDE_PX
+from backend.db.models import Upload
 from backend.domain.artifact import ArtifactKind
 from backend.domain.errors import NotFound
 from backend.domain.generation import SHOWS_PREVIEW
 from backend.domain.review import CLAIM_LEASE
+from backend.domain.upload import UploadState
 from backend.services.get_generation import load_own
 from backend.services.locate_artifact import locate_artifact
 from backend.services.review_cases import evidence_key
@@ -48,6 +50,15 @@ async def preview_frame(studio: Studio, principal: Principal, job_id: str) -> by
     except (ObjectNotFound, ObjectTooLarge, UnidentifiedImageError, OSError) as error:
         raise NotFound("There is no preview now.") from error
     return data
+
+
+async def upload_url(studio: Studio, principal: Principal, upload_id: str) -> str:
+    """A short-lived URL of an image that the asker's account gave and a job may still name. Raises `NotFound`."""
+    async with studio.db.reading() as session:
+        upload = await session.get(Upload, upload_id)
+    if upload is None or upload.account_id != principal.account_id or upload.state != UploadState.STORED:
+        raise NotFound("There is no such image.")
+    return await studio.storage.signed_get(upload.key, ttl=URL_TTL, content_type=upload.content_type)
 
 
 async def evidence_url(studio: Studio, principal: Principal, case_id: str, kind: str) -> str:

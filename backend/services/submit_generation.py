@@ -52,10 +52,12 @@ async def submit_generation(
     idempotency_key: str | None = None,
     retried: bool = False,
     trace_id: str = "",
+    parent_id: str | None = None,
 ) -> JobView:
     """Accept a generation job, or say why not; then nothing was stored and nothing charged.
 
     The same `idempotency_key`, or the same request `retried` within two minutes, gives the first job again.
+    `parent_id`: the clip that it is made from, of the same account.
     Raises `InvalidField`, `RateLimited`, `ModerationBlocked`, `InsufficientCredits`, `QueueLimitReached`,
     `TierFull`, `QuotaExhausted`, `IdempotencyMismatch`.
     """
@@ -88,7 +90,7 @@ async def submit_generation(
         "hold_id": new_id(IdPrefix.HOLD),
         "transaction_id": new_id(IdPrefix.LEDGER_ENTRY),
         "kind": "create",
-        "parent_id": None,
+        "parent_id": parent_id,
         "tier": principal.tier,
         "recipe": resolved.recipe.name,
         "recipe_revision": resolved.recipe.revision,

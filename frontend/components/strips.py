@@ -10,8 +10,15 @@ from frontend.components.mark import mark
 
 
 def preview(job: Any) -> rx.Component:
-    """The newest preview frame, as soft as it is early; the mark while there is none."""
-    return rx.cond(job.preview_url, rx.el.img(src=job.preview_url, alt=""), mark("mark mark-still"))
+    """The newest preview frame, as soft as it is early, before the mark: that is seen while there is none, and turns
+    while the job is at work."""
+    return rx.fragment(
+        rx.cond(job.at_work, mark("mark turning"), mark("mark mark-still")),
+        rx.cond(
+            job.preview_url,
+            rx.el.img(src=job.preview_url, alt="", custom_attrs={"data-preview": ""}),
+        ),
+    )
 
 
 def cancel_button(job: Any, *, cancel: Any) -> rx.Component:

@@ -21,13 +21,17 @@ _DELETE = {"data-opens": "delete-clip", "data-page-verb": "delete"}
 def _parameter(param: Any) -> rx.Component:
     return rx.el.div(
         rx.el.dt(param.name),
-        rx.el.dd(
-            rx.el.span(param.value, class_name=rx.cond(param.mono, "mono", "")),
-            icon_button(
-                "copy",
-                f"Copy {param.name}",
-                class_name="copy",
-                custom_attrs={"data-copies": param.value, "data-copied": f"{param.name} copied"},
+        rx.cond(
+            param.picture_url != "",
+            rx.el.dd(rx.el.img(src=param.picture_url, alt=param.value, class_name="param-picture")),
+            rx.el.dd(
+                rx.el.span(param.value, class_name=rx.cond(param.mono, "mono", "")),
+                icon_button(
+                    "copy",
+                    f"Copy {param.name}",
+                    class_name="copy",
+                    custom_attrs={"data-copies": param.value, "data-copied": f"{param.name} copied"},
+                ),
             ),
         ),
         class_name=rx.cond(param.long, "param param-long", "param"),

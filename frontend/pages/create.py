@@ -23,9 +23,18 @@ _READ_WORDS = with_fields("form[data-composer]", Composer.read_words)
 
 def _error(field: str) -> rx.Component:
     return rx.cond(
-        Composer.error_field == field,
-        rx.el.p(Composer.error_words, class_name="field-error", role="alert"),
+        Composer.errors[field],
+        rx.el.p(Composer.errors[field], class_name="field-error", role="alert"),
     )
+
+
+def _is_wrong(field: str) -> Any:
+    return rx.cond(Composer.errors[field], "true", "false")
+
+
+def _once_known(value: Any) -> Any:
+    """A figure of the model; nothing before it is known."""
+    return rx.cond(Composer.model.id != "", value, "")
 
 
 def _little_frame(size: Any) -> rx.Component:
@@ -139,16 +148,18 @@ def _more() -> rx.Component:
                         name="steps",
                         type="number",
                         input_mode="numeric",
-                        min=Composer.model.steps_low,
-                        max=Composer.model.steps_high,
-                        placeholder=Composer.model.steps_default.to_string(),
+                        min=_once_known(Composer.model.steps_low.to_string()),
+                        max=_once_known(Composer.model.steps_high.to_string()),
+                        placeholder=_once_known(Composer.model.steps_default.to_string()),
+                        aria_invalid=_is_wrong("steps"),
                         class_name="input input-number",
                         on_change=_REQUOTE.debounce(250),
                     ),
                     class_name="field-row",
                 ),
                 rx.el.p(
-                    f"{Composer.model.steps_low} to {Composer.model.steps_high}. More steps are sharper, and slower.",
+                    _once_known(f"{Composer.model.steps_low} to {Composer.model.steps_high}. "),
+                    "More steps are sharper, and slower.",
                     class_name="field-hint",
                 ),
                 _error("steps"),
@@ -164,7 +175,9 @@ def _more() -> rx.Component:
                         input_mode="numeric",
                         placeholder="Any",
                         auto_complete="off",
+                        aria_invalid=_is_wrong("seed"),
                         class_name="input input-number mono",
+                        on_change=_REQUOTE.debounce(250),
                     ),
                     icon_button("again", "Another seed", custom_attrs={"data-dice": ""}),
                     class_name="field-row",
@@ -173,12 +186,41 @@ def _more() -> rx.Component:
                 _error("seed"),
                 class_name="field",
             ),
+            rx.el.div(
+                rx.el.label("Guidance", html_for="guidance", class_name="field-label"),
+                rx.el.div(
+                    rx.el.input(
+                        id="guidance",
+                        name="guidance",
+                        type="text",
+                        input_mode="decimal",
+                        placeholder=Composer.model.guidance_default,
+                        auto_complete="off",
+                        aria_invalid=_is_wrong("guidance"),
+                        class_name="input input-number",
+                        on_change=_REQUOTE.debounce(250),
+                    ),
+                    class_name="field-row",
+                ),
+                rx.el.p(
+                    _once_known(f"{Composer.model.guidance_low} to {Composer.model.guidance_high}. "),
+                    "More keeps closer to the words.",
+                    class_name="field-hint",
+                ),
+                _error("guidance"),
+                class_name="field",
+            ),
             rx.cond(
                 Composer.model.takes_negative_prompt,
                 rx.el.div(
                     rx.el.label("Without", html_for="negative_prompt", class_name="field-label"),
                     rx.el.textarea(
-                        id="negative_prompt", name="negative_prompt", rows="1", class_name="input"
+                        id="negative_prompt",
+                        name="negative_prompt",
+                        rows="1",
+                        aria_invalid=_is_wrong("negative_prompt"),
+                        class_name="input",
+                        on_change=_REQUOTE.debounce(350),
                     ),
                     rx.el.p("What should not be seen.", class_name="field-hint"),
                     _error("negative_prompt"),
@@ -192,14 +234,18 @@ def _more() -> rx.Component:
 
 
 def _price() -> rx.Component:
+    """Price and wait. None while a setting is wrong: it would be the price of something else."""
     return rx.el.p(
         rx.cond(
-            Composer.quote.known,
-            rx.fragment(
-                rx.el.span(
-                    Composer.quote.credits, rx.cond(Composer.quote.credits == 1, " credit", " credits")
+            Composer.quote.known | Composer.has_errors,
+            rx.cond(
+                ~Composer.has_errors,
+                rx.fragment(
+                    rx.el.span(
+                        Composer.quote.credits, rx.cond(Composer.quote.credits == 1, " credit", " credits")
+                    ),
+                    rx.el.span(Composer.quote.wait, class_name="price-wait"),
                 ),
-                rx.el.span(Composer.quote.wait, class_name="price-wait"),
             ),
             rx.el.span(class_name="skeleton skeleton-word"),
         ),
@@ -221,7 +267,7 @@ def _composer() -> rx.Component:
                     class_name="prompt",
                     max_length=Composer.model.max_prompt_chars,
                     aria_describedby="prompt-note",
-                    aria_invalid=rx.cond(Composer.error_field == "prompt", "true", "false"),
+                    aria_invalid=_is_wrong("prompt"),
                     on_change=_READ_WORDS.debounce(350),
                     custom_attrs={"data-most": Composer.model.max_prompt_chars},
                 ),
@@ -250,7 +296,8 @@ def _composer() -> rx.Component:
             rx.el.div(
                 _price(),
                 rx.el.button(
-                    rx.el.span("Generate"),
+                    rx.el.span("Generate", class_name="while-ready"),
+                    rx.el.span("Sending the image…", class_name="while-waiting"),
                     type="submit",
                     class_name="button button-primary button-generate",
                     title="Ctrl Enter",
@@ -261,13 +308,18 @@ def _composer() -> rx.Component:
             class_name="composer-bar",
         ),
         refusal(
-            shown=Composer.error_field == "form",
-            words=Composer.error_words,
+            shown=Composer.errors["form"],
+            words=Composer.errors["form"],
             again_at=Composer.error_again_at,
             code=Composer.error_code,
         ),
-        rx.cond(Composer.error_field != "form", shortfall(Composer.quote)),
-        quicker(Composer.quote, make=with_fields("form[data-composer]", Composer.submit_quicker)),
+        rx.cond(
+            ~(Composer.has_errors | Composer.errors["form"].bool()),
+            rx.fragment(
+                shortfall(Composer.quote),
+                quicker(Composer.quote, make=with_fields("form[data-composer]", Composer.submit_quicker)),
+            ),
+        ),
         rx.el.input(type="hidden", name="idempotency_key", default_value=""),
         on_submit=Composer.submit,
         reset_on_submit=False,
@@ -378,7 +430,19 @@ def _now() -> rx.Component:
             cancel=Jobs.ask_to_cancel(Jobs.staged),
             behind=rx.cond(
                 Jobs.behind_stage.length() > 0,
-                rx.el.ul(rx.foreach(Jobs.behind_stage, _queued), class_name="behind"),
+                rx.el.ul(
+                    rx.foreach(Jobs.behind_shown, _queued),
+                    rx.cond(
+                        Jobs.behind_more > 0,
+                        rx.el.li(
+                            rx.el.a(
+                                "and ", Jobs.behind_more, " more", href="/progress", class_name="quiet-link"
+                            ),
+                            class_name="behind-more",
+                        ),
+                    ),
+                    class_name="behind",
+                ),
             ),
         ),
     )
@@ -408,10 +472,16 @@ def _asides() -> rx.Component:
 
 def _latest() -> rx.Component:
     return rx.el.section(
-        rx.el.header(
-            rx.el.h2("Latest", class_name="section-title"),
-            rx.cond(Jobs.latest.length() > 0, rx.el.a("All clips", href="/gallery", class_name="quiet-link")),
-            class_name="section-head",
+        # No heading over nothing: it comes with the first clip.
+        rx.cond(
+            (Jobs.wall.length() > 0) | ~Jobs.loaded,
+            rx.el.header(
+                rx.el.h2("Latest", class_name="section-title"),
+                rx.cond(
+                    Jobs.latest.length() > 0, rx.el.a("All clips", href="/gallery", class_name="quiet-link")
+                ),
+                class_name="section-head",
+            ),
         ),
         rx.cond(
             Jobs.trouble != "",

@@ -19,7 +19,14 @@ def stop_dialog() -> rx.Component:
         rx.el.p(Jobs.stopping_words, aria_live="polite"),
         rx.el.div(
             button("Keep it running", custom_attrs={"data-closes": ""}),
-            button("Stop it", tone="danger", on_click=Jobs.cancel(Jobs.stopping), disabled=~Jobs.can_stop),
+            button(
+                "Stop it",
+                tone="danger",
+                on_click=Jobs.cancel(Jobs.stopping, Jobs.stopping_steps),
+                disabled=~Jobs.can_stop,
+                # At once: a second press would be for nothing.
+                custom_attrs={"data-closes": ""},
+            ),
             class_name="dialog-verbs",
         ),
     )

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF012 - Reflex copies a var's default for each session.
 
+from dataclasses import replace
 from typing import Any
 
 import reflex as rx
@@ -10,7 +11,7 @@ from reflex.event import EventSpec
 from frontend.gateway import Refused, gateway
 from frontend.states import browser
 from frontend.states.jobs import Jobs
-from frontend.views import Draft, ModelView, QuoteView
+from frontend.views import AccountView, Draft, ModelView, QuoteView
 
 _FIELDS = (
     "prompt",
@@ -19,11 +20,14 @@ _FIELDS = (
     "seconds",
     "steps",
     "seed",
+    "guidance",
     "negative_prompt",
     "image_id",
     "idempotency_key",
 )
-_SETTINGS = ("prompt", "size", "seconds", "steps", "seed", "negative_prompt")
+_SETTINGS = ("prompt", "size", "seconds", "steps", "seed", "guidance", "negative_prompt", "image_id")
+_CHECKED = ("size", "seconds", "steps", "seed", "guidance", "negative_prompt", "image_id")
+_BEHIND_MORE = ("steps", "seed", "guidance", "negative_prompt")
 
 
 def _draft(fields: dict[str, Any]) -> Draft:
@@ -37,10 +41,14 @@ class Composer(Jobs):
     model: ModelView = ModelView()
     quote: QuoteView = QuoteView()
     unknown: str = ""
-    error_field: str = ""
-    error_words: str = ""
+    errors: dict[str, str] = {}
     error_code: str = ""
     error_again_at: str = ""
+
+    @rx.var
+    def has_errors(self) -> bool:
+        """Whether a field would be refused as it stands: then there is no price."""
+        return any(field != "form" for field in self.errors)
 
     def _choose(self, model_id: str) -> None:
         chosen = next((model for model in self.models if model.id == model_id), None)
@@ -53,7 +61,7 @@ class Composer(Jobs):
     async def open(self) -> list[EventSpec] | EventSpec | None:
         """Offer the models, then bring back the draft, or the settings of the clip named in the address."""
         who = await self._who()
-        self.error_field = self.error_words = ""
+        self.errors = {}
         # The clip that was made here last goes to the wall.
         self.staged = ""
         self.models = await gateway().models(who)
@@ -73,13 +81,28 @@ class Composer(Jobs):
         draft = _draft(fields or {})
         self._choose(draft.model)
         self.unknown = await gateway().unknown_words(who, model=draft.model, prompt=draft.prompt)
-        try:
-            self.quote = await gateway().quote(who, draft)
-            if self.error_field != "prompt":
-                self.error_field = self.error_words = ""
-        except Refused as refused:
-            self.error_field, self.error_words = refused.field, refused.message
+        said = {"prompt": self.errors["prompt"]} if "prompt" in self.errors else {}
+        self.errors = said | await self._check(who, draft)
         return None
+
+    async def _check(self, who: AccountView, draft: Draft) -> dict[str, str]:
+        """What is wrong with the settings, by field; where nothing is, they have a price now.
+
+        A refusal names one field: it is left out, and the others are asked about again.
+        """
+        wrong: dict[str, str] = {}
+        while True:
+            try:
+                quote = await gateway().quote(who, draft)
+            except Refused as refused:
+                wrong[refused.field or "form"] = refused.message
+                if not (refused.field in _CHECKED and getattr(draft, refused.field)):
+                    return wrong
+                draft = replace(draft, **{refused.field: ""})
+                continue
+            if not wrong:
+                self.quote = quote
+            return wrong
 
     @rx.event
     async def read_words(self, fields: dict[str, Any] | None) -> EventSpec | None:
@@ -87,8 +110,8 @@ class Composer(Jobs):
         who = await self._who()
         draft = _draft(fields or {})
         self.unknown = await gateway().unknown_words(who, model=draft.model, prompt=draft.prompt)
-        if draft.prompt and self.error_field == "prompt":
-            self.error_field = self.error_words = ""
+        if draft.prompt and "prompt" in self.errors:
+            self.errors = {field: words for field, words in self.errors.items() if field != "prompt"}
         return None
 
     @rx.event
@@ -105,17 +128,25 @@ class Composer(Jobs):
     async def _send(self, fields: dict[str, Any]) -> list[EventSpec] | EventSpec | None:
         who = await self._who()
         draft = _draft(fields)
-        self.error_field = self.error_words = ""
+        self.errors = await self._check(who, draft)
+        self.errors.pop("form", None)
         if not draft.prompt:
-            self.error_field, self.error_words = "prompt", "Say what should be seen, and how it moves."
-            return browser.focus("#prompt")
+            self.errors["prompt"] = "Say what should be seen, and how it moves."
+        if self.errors:
+            return self._to_the_first()
         try:
             await gateway().submit(who, draft)
         except Refused as refused:
-            self.error_field, self.error_words = refused.field or "form", refused.message
+            self.errors = {refused.field or "form": refused.message}
             self.error_code, self.error_again_at = refused.code, refused.again_at
-            return browser.focus("#prompt") if refused.field in ("", "prompt") else None
+            return self._to_the_first()
         await self._who()
         await self._read(who)
         # The price is asked for again: what is left may not pay for another.
         return [browser.draft_sent(), browser.with_draft(Composer.requote)]
+
+    def _to_the_first(self) -> EventSpec | None:
+        """Move the focus to the first field that is wrong."""
+        if "prompt" in self.errors or "form" in self.errors:
+            return browser.focus("#prompt")
+        return next((browser.focus(f"#{field}") for field in _BEHIND_MORE if field in self.errors), None)

@@ -15,6 +15,7 @@ from frontend.views import AccountView, ClipView, JobView
 
 LATEST_CLIPS = 13
 MOST_FRESH = 6
+MOST_BEHIND = 4
 # A lost wake-up costs at most this.
 READ_AGAIN_AFTER_S = 15.0
 COALESCE_S = 0.15
@@ -85,6 +86,17 @@ class Jobs(Session):
         return [job for job in self.jobs if not job.ended and not job.in_review and job.id != self.staged]
 
     @rx.var
+    def behind_shown(self) -> list[JobView]:
+        """The newest of them, the last one sent first. One too many takes the line that would count it."""
+        return self.behind_stage[::-1][: len(self.behind_stage) - self.behind_more]
+
+    @rx.var
+    def behind_more(self) -> int:
+        """How many others there are."""
+        more = len(self.behind_stage) - MOST_BEHIND
+        return more if more > 1 else 0
+
+    @rx.var
     def wall(self) -> list[ClipView]:
         """The latest clips, without the one on the stage."""
         return [clip for clip in self.latest if clip.id != self.staged][: LATEST_CLIPS - 1]
@@ -101,6 +113,11 @@ class Jobs(Session):
         if job is None:
             return "It is rendered already: there is nothing left to stop."
         return job.stop_cost or "No step is done yet: stopping it now costs nothing."
+
+    @rx.var
+    def stopping_steps(self) -> int:
+        """The steps that these words speak of: the price of no more is agreed to."""
+        return next((job.stop_steps for job in self.jobs if job.id == self.stopping), 0)
 
     async def _read(self, who: AccountView, *, anew: bool = False) -> None:
         """Read the account's jobs, and its latest clips where one may have arrived (`anew`: in any case)."""
@@ -185,16 +202,16 @@ class Jobs(Session):
         if job is None:
             return None
         if not job.stop_cost:
-            return Jobs.cancel(job_id)
+            return Jobs.cancel(job_id, job.stop_steps)
         self.stopping = job_id
         return browser.open_dialog("stop-job")
 
     @rx.event
-    async def cancel(self, job_id: str) -> list[EventSpec] | EventSpec | None:
-        """Stop a job."""
+    async def cancel(self, job_id: str, seen_steps: int) -> list[EventSpec] | EventSpec | None:
+        """Stop a job, for no more than `seen_steps` cost."""
         who = await self._who()
         try:
-            stopped = await gateway().cancel(who, job_id)
+            stopped = await gateway().cancel(who, job_id, seen_steps=seen_steps)
         except Refused as refused:
             await self._read(who)
             return [browser.close_dialog("stop-job"), browser.toast(refused.message, tone="bad")]

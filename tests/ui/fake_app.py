@@ -2,11 +2,17 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal, cast
 
 from fastapi import FastAPI, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 
 from backend.api.outermost import Outermost
+from backend.api.socket_limit import SocketLimit
+from backend.settings import Settings
+from backend.studio import Studio
+from backend.web_process import WebProcess
 from frontend.studio import build_app
 from frontend.views import DoorView
 from tests.ui.fake_clips import render
@@ -17,6 +23,9 @@ PASSWORD = "projector lamp"
 
 api = FastAPI()
 api.add_middleware(Outermost)
+api.add_middleware(
+    SocketLimit, process=WebProcess(lambda: cast(Studio, SimpleNamespace(settings=Settings())))
+)
 gateway = FakeGateway()
 
 
@@ -105,10 +114,37 @@ async def upload(file: UploadFile) -> JSONResponse:
     return JSONResponse({"id": "upload_1"})
 
 
+@api.get("/uploads/{upload_id}")
+def show_upload(upload_id: str) -> Response:
+    """The one image that is kept."""
+    return FileResponse(FOLDER / "1.webp") if upload_id == "upload_1" else JSONResponse({}, status_code=404)
+
+
 @api.get("/tabs")
 def tabs() -> dict[str, int]:
     """How many tabs are remembered."""
     return {"remembered": len(app.state_manager.states)}
+
+
+@api.get("/work")
+def work() -> dict[str, int]:
+    """What is being done for tabs, and for how many."""
+    return {
+        "watching": len(gateway.watches),
+        "watches_begun": gateway.watches_begun,
+        "doors_asked": gateway.doors_asked,
+        "sockets": len(app.event_namespace.sid_to_token) if app.event_namespace else 0,
+    }
+
+
+@api.post("/fake/door/{state}")
+async def hold_door(state: Literal["held", "free"]) -> dict[str, bool]:
+    """Whether whoever asks about the door has to wait for the answer."""
+    if state == "held":
+        gateway.door_free.clear()
+    else:
+        gateway.door_free.set()
+    return {"told": True}
 
 
 app = build_app(api=api, gateway=gateway)

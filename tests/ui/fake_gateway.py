@@ -102,6 +102,9 @@ MINI = ModelView(
     steps_low=4,
     steps_high=400,
     steps_default=16,
+    guidance_low="1",
+    guidance_high="6",
+    guidance_default="1.5",
     takes_image=True,
     takes_negative_prompt=True,
     max_prompt_chars=500,
@@ -146,6 +149,7 @@ ACCOUNTS = {
     "watcher": _somebody("acc_7", "watcher"),
     "reviewed": _somebody("acc_8", "reviewed"),
     "sender": _somebody("acc_10", "sender"),
+    "busy": _somebody("acc_11", "busy"),
     "unlucky": _somebody("acc_9", "unlucky"),
     "poor": AccountView(
         id="acc_5", email="poor@studio.example", tier="Free", credits=3, credits_label="3", signed_in=True
@@ -189,6 +193,11 @@ def make_clip(index: int, scene: Scene) -> ClipView:
             ParamView(name="Seed", value=str(918273645 + index * 7919), mono=True),
             ParamView(name="Steps", value="16", mono=True),
             ParamView(name="Guidance", value="2.0", mono=True),
+            *(
+                [ParamView(name="First frame", value="The image", picture_url="/uploads/upload_1")]
+                if index == 2
+                else []
+            ),
             ParamView(name="Clip id", value=clip_id, mono=True, long=True),
         ],
     )
@@ -384,6 +393,7 @@ class FakeGateway(FakeMoney):
             ),
             "acc_7": Desk([], [], []),
             "acc_10": Desk([], [], []),
+            "acc_11": Desk([], [replace(_jobs()[1], id=f"video_51{i:02d}") for i in range(18)], []),
             "acc_8": Desk([], [job for job in _jobs() if job.in_review], []),
             "acc_9": Desk(
                 [],
@@ -426,6 +436,10 @@ class FakeGateway(FakeMoney):
             for i in range(5)
         ]
         self.watches: set[Watch] = set()
+        self.watches_begun = 0
+        self.doors_asked = 0
+        self.door_free = asyncio.Event()
+        self.door_free.set()
         self.front = DoorView(signup="invitation", place="studio.example")
         self.calls: list[str] = []
         self.decided: dict[str, CaseView] = {}
@@ -471,6 +485,8 @@ class FakeGateway(FakeMoney):
         return AccountView()
 
     async def door(self, *, invitation: str = "") -> DoorView:
+        self.doors_asked += 1
+        await self.door_free.wait()
         return replace(
             self.front,
             invitation="" if not invitation else "good" if invitation == INVITATION else "ended",
@@ -489,6 +505,8 @@ class FakeGateway(FakeMoney):
     async def quote(self, who: AccountView, draft: Draft) -> QuoteView:
         self.calls.append("quote")
         steps = self._steps(draft)
+        if draft.seed and not draft.seed.isdecimal():
+            raise Refused("Seed: a whole number, or nothing.", field="seed")
         if (dear := dear_quote(draft)) is not None:
             return dear
         price = max(1, steps // 8)
@@ -521,7 +539,7 @@ class FakeGateway(FakeMoney):
             prompt=draft.prompt,
             model="Mini",
             state="queued",
-            facts="Mini, 256 × 256, 2 s",
+            facts="Mini, 256 × 256, 2 s" + (f", from {draft.image_id}" if draft.image_id else ""),
             headline="Next in line",
             detail="Ready in about 4 s",
             created_at=datetime.now(UTC).isoformat(),
@@ -553,7 +571,7 @@ class FakeGateway(FakeMoney):
                     can_retry=True,
                     headline="Cancelled",
                     detail="",
-                    charge="You pay 4 credits." if job.stop_cost else "You were not charged.",
+                    charge=f"You paid for {seen_steps} steps." if job.stop_cost else "You were not charged.",
                 )
                 return desk.jobs[at]
         raise Refused("That job has ended already.")
@@ -660,7 +678,14 @@ class FakeGateway(FakeMoney):
         self.calls.append("settings_of")
         clip = await self.clip(who, clip_id)
         return clip and Draft(
-            prompt=clip.prompt, model="mini", size="448x256", seconds="2", steps="24", seed="918273645"
+            prompt=clip.prompt,
+            model="mini",
+            size="448x256",
+            seconds="2",
+            steps="24",
+            seed="918273645",
+            guidance="2.5",
+            image_id={"video_0002": "upload_1", "video_0004": "upload_gone"}.get(clip_id, ""),
         )
 
     async def ledger(self, who: AccountView, *, cursor: str = "") -> LedgerPage:
@@ -757,6 +782,7 @@ class FakeGateway(FakeMoney):
     def watch(self, who: AccountView) -> Iterator["Watch"]:
         watch = Watch()
         self.watches.add(watch)
+        self.watches_begun += 1
         try:
             yield watch
         finally:
@@ -838,6 +864,7 @@ class FakeGateway(FakeMoney):
             percent=step * 98 // steps,
             preview_url=f"/fake/3-noise.webp?step={step}",
             stop_cost=price if step >= 8 else "",
+            stop_steps=step,
         )
 
     def finish(self, job_id: str) -> None:

@@ -79,11 +79,114 @@ def test_a_file_that_is_no_picture_is_refused_in_words(visit: Callable[..., Visi
     page.get_by_text("PNG, JPEG or WebP").wait_for()
 
 
+def _picture(folder: Path) -> Path:
+    picture = folder / "first.png"
+    Image.effect_noise((64, 64), 80).convert("RGB").save(picture)
+    return picture
+
+
+def test_what_is_sent_while_its_image_is_on_its_way_waits_and_goes_with_it(
+    visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    visitor = visit("drafter")
+    page = visitor.go("/", "z-drop")
+    page.locator(".price", has_text="credits").wait_for()
+    held: list[Route] = []
+    page.route("**/uploads", lambda route: held.append(route))
+    page.set_input_files("z-drop input[type=file]", _picture(tmp_path))
+    page.wait_for_selector("z-drop[data-state=sending]")
+    page.fill("#prompt", "a white square with an image")
+    page.locator("#prompt").press("Control+Enter")
+    page.get_by_role("button", name="Sending the image…").wait_for()
+    assert page.input_value("#prompt") == "a white square with an image"
+    held[0].continue_()
+    page.locator("#now, .behind", has_text="a white square with an image").first.wait_for()
+    page.get_by_role("button", name="Generate").wait_for()
+    visitor.go("/progress", ".strip")
+    page.locator(".strip", has_text="from upload_1").wait_for()
+    assert visitor.complaints == []
+
+
+def test_nothing_is_sent_without_the_image_that_did_not_arrive(
+    visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    page = visit("poor").go("/", "z-drop")
+    page.locator(".price", has_text="credits").wait_for()
+    held: list[Route] = []
+    page.route("**/uploads", lambda route: held.append(route))
+    page.set_input_files("z-drop input[type=file]", _picture(tmp_path))
+    page.wait_for_selector("z-drop[data-state=sending]")
+    page.fill("#prompt", "a purple star with an image")
+    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Sending the image…").wait_for()
+    held[0].abort()
+    page.locator(".drop-note", has_text="did not arrive").wait_for()
+    page.get_by_role("button", name="Generate").click()
+    page.locator(".drop-note", has_text="nothing was sent").wait_for()
+    assert page.input_value("#prompt") == "a purple star with an image"
+    assert page.locator(".live, .behind").get_by_text("a purple star").count() == 0
+    page.get_by_role("button", name="Remove the image").click()
+    page.fill("#prompt", "")
+
+
+def test_each_wrong_setting_is_told_beside_its_field_while_one_types_and_there_is_no_price(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("creator").go("/", ".choice")
+    page.locator(".price", has_text="2 credits").wait_for()
+    page.locator("details.more summary").click()
+    page.fill("#steps", "3000")
+    page.fill("#seed", "many")
+    page.locator(".field", has=page.locator("#steps")).locator(".field-error").wait_for()
+    page.locator(".field", has=page.locator("#seed")).locator(".field-error").wait_for()
+    assert page.get_attribute("#seed", "aria-invalid") == "true"
+    assert page.inner_text(".price") == ""
+    page.fill("#steps", "80")
+    page.locator(".field", has=page.locator("#steps")).locator(".field-error").wait_for(state="detached")
+    assert page.inner_text(".price") == ""
+    page.fill("#seed", "7")
+    page.locator(".price", has_text="10 credits").wait_for()
+
+
+def test_a_seed_is_for_one_job_and_the_other_settings_stay(visit: Callable[..., Visitor]) -> None:
+    page = visit("sender").go("/", ".choice")
+    page.locator("details.more summary").click()
+    page.fill("#steps", "40")
+    page.fill("#seed", "42")
+    page.fill("#prompt", "a black circle growing")
+    page.get_by_role("button", name="Generate").click()
+    page.locator("#now", has_text="a black circle growing").wait_for()
+    page.wait_for_function("document.querySelector('#prompt').value === ''")
+    assert page.input_value("#seed") == ""
+    assert page.text_content("details.more summary") == "More · 40 steps"
+    page.fill("#steps", "")
+
+
 def test_settings_of_a_clip_fill_the_composer(visit: Callable[..., Visitor]) -> None:
     page = visit("creator").go("/?from=video_0001", ".choice")
     page.wait_for_function("document.querySelector('#seed').value === '918273645'")
     assert page.input_value("#steps") == "24"
     assert page.locator("input[name=size][value='448x256']").is_checked()
+
+
+def test_settings_bring_the_image_and_the_guidance_of_the_clip(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/?from=video_0002", "z-drop[data-state=there]")
+    assert page.input_value("z-drop [name=image_id]") == "upload_1"
+    assert page.evaluate("document.querySelector('z-drop img').naturalWidth > 0")
+    assert page.input_value("#guidance") == "2.5"
+    assert "guidance 2.5" in str(page.text_content("details.more summary"))
+    page.goto(page.url.replace("video_0002", "video_0001"))
+    page.wait_for_function("document.querySelector('#seed')?.value === '918273645'")
+    assert page.input_value("z-drop [name=image_id]") == ""
+
+
+def test_an_image_that_is_not_kept_any_more_is_to_be_given_again(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/?from=video_0004", "z-drop[data-state=failed]")
+    page.locator(".drop-note", has_text="not kept any more").wait_for()
+    page.get_by_role("button", name="Generate").click()
+    page.locator(".drop-note", has_text="nothing was sent").wait_for()
+    page.get_by_role("button", name="Remove the image").click()
+    assert page.locator("z-drop[data-state]").count() == 0
 
 
 def test_a_clip_plays_steps_by_frames_and_goes_on_after_its_address_ended(

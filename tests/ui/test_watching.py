@@ -119,6 +119,52 @@ def test_the_stop_dialog_follows_the_job(visit: Callable[..., Visitor], served: 
     assert page.get_by_role("button", name="Stop it").is_disabled()
 
 
+def test_stopping_closes_its_dialog_at_once_and_agrees_to_the_steps_that_were_shown(
+    visit: Callable[..., Visitor], served: str
+) -> None:
+    page = visit("watcher").go("/", ".choice")
+    job_id = _send(page, "a black star moving up on a white background")
+    httpx.post(f"{served}/fake/step/{job_id}/8").raise_for_status()
+    page.locator("#now", has_text="Step 8 of 16").wait_for()
+    page.locator("#now").get_by_role("button", name="Cancel").click()
+    page.locator("#stop-job", has_text="You pay 1 of 2 credits").wait_for()
+    page.evaluate("document.querySelector('#stop-job .button-danger').click()")
+    assert not page.evaluate("document.querySelector('#stop-job').open")
+    page.locator(".toast", has_text="You paid for 8 steps").wait_for()
+
+
+def test_a_preview_that_is_gone_leaves_the_one_before_it(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("watcher").go("/", ".choice")
+    job_id = _send(page, "a red star moving up on a white background")
+    page.locator("#now .mark").wait_for()
+    httpx.post(f"{served}/fake/step/{job_id}/9").raise_for_status()
+    page.wait_for_function("document.querySelector('#now img[data-preview]')?.naturalWidth > 0")
+    page.route("**/fake/3-noise.webp?step=12", lambda route: route.fulfill(status=404))
+    with page.expect_response("**/fake/3-noise.webp?step=12"):
+        httpx.post(f"{served}/fake/step/{job_id}/12").raise_for_status()
+    page.wait_for_function(
+        """() => { const image = document.querySelector('#now img[data-preview]');
+                   return image.src.endsWith('step=9') && image.complete && image.naturalWidth > 0; }"""
+    )
+    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
+
+
+def test_a_job_just_sent_is_seen_however_many_are_before_it(visit: Callable[..., Visitor]) -> None:
+    page = visit("busy").go("/", ".choice")
+    page.locator(".behind-more").get_by_role("link", name="and 13 more").wait_for()
+    page.fill("#prompt", "an orange circle growing")
+    page.get_by_role("button", name="Generate").click()
+    page.locator(".behind-job", has_text="an orange circle growing").first.wait_for()
+    assert page.locator(".behind-prompt").first.inner_text() == "an orange circle growing"
+    page.locator(".behind-more").get_by_role("link", name="and 14 more").click()
+    page.wait_for_url("**/progress")
+
+
+def test_nothing_is_headed_latest_before_there_is_a_clip(visit: Callable[..., Visitor]) -> None:
+    page = visit("busy").go("/", ".behind")
+    assert page.get_by_role("heading", name="Latest").count() == 0
+
+
 def test_what_waits_for_a_moderator_is_not_counted_as_on_its_way(visit: Callable[..., Visitor]) -> None:
     page = visit("reviewed").go("/progress", ".strip")
     strip = page.locator(".strip", has_text="Waits for a moderator")

@@ -108,7 +108,7 @@ def test_the_time_left_is_said_once_some_steps_show_the_pace(done: int, said: st
 def test_who_waits_is_told_when_it_is_ready_and_why_not_yet() -> None:
     place = PlaceView(position=2, of=14, p50_s=40, p90_s=70, reason="a worker is loading")
     view = wording.job_view(_job(state=JobState.QUEUED, place=place))
-    assert (view.headline, view.detail) == ("2nd of 14", "Ready in about 40 to 70 s: a worker is loading")
+    assert (view.headline, view.detail) == ("2nd of 14", "Ready in about 40 to 70 s, a worker is loading")
 
 
 @pytest.mark.parametrize(
@@ -210,3 +210,22 @@ def test_what_stopping_costs_is_what_the_use_case_says() -> None:
     assert view.stop_cost.startswith("4 of 16 steps are done. You pay 1 of 4 credits for them.")
     assert view.stop_steps == 4
     assert wording.job_view(_job(steps_done=12)).stop_cost == ""
+
+
+def test_who_waits_behind_others_is_told_so_in_one_sentence() -> None:
+    place = PlaceView(position=2, of=2, p50_s=10, p90_s=30, reason="after 1 of yours")
+    view = wording.job_view(_job(state=JobState.QUEUED, place=place))
+    assert view.detail == "Ready in about 10 to 30 s, after 1 of yours"
+
+
+def test_what_has_done_no_step_is_starting() -> None:
+    assert wording.job_view(_job(steps_done=0)).headline == "Starting"
+    assert wording.job_view(_job(steps_done=1)).headline.startswith("Step 1 of ")
+
+
+@pytest.mark.parametrize(
+    ("phase", "can_cancel"),
+    [("denoising", True), ("decoding", True), ("uploading", False), ("reported", False)],
+)
+def test_stopping_is_not_offered_once_the_clip_is_rendered(phase: str, can_cancel: bool) -> None:
+    assert wording.job_view(_job(phase=phase, steps_done=3)).can_cancel is can_cancel

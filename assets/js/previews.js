@@ -1,0 +1,21 @@
+// A preview that is gone when it is asked for leaves the one before it, of the same job, in its place.
+
+const jobOf = (address) => new URL(address, location.href).pathname;
+
+document.addEventListener(
+  "load",
+  ({ target }) => {
+    if (target.matches?.("img[data-preview]")) target.dataset.seen = target.src;
+  },
+  true,
+);
+document.addEventListener(
+  "error",
+  ({ target }) => {
+    if (!target.matches?.("img[data-preview]")) return;
+    const { seen } = target.dataset;
+    if (seen && seen !== target.src && jobOf(seen) === jobOf(target.src)) target.src = seen;
+    else target.removeAttribute("data-seen");
+  },
+  true,
+);
