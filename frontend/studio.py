@@ -15,10 +15,11 @@ from frontend.build import CLIENT
 from frontend.caching import cache_built_files
 from frontend.components.connection import connection_banner
 from frontend.components.mark import mark
+from frontend.event_gate import guard_events
 from frontend.gateway import Gateway, install
 from frontend.pages import PAGES, not_found
 from frontend.policy import MediaOrigin, our_own_origin, page_policy
-from frontend.states.failures import answer
+from frontend.states.failures import answer, note_broken_page
 from frontend.strangers import forget_strangers
 from frontend.tabs import EndWithTheSession, keep_by_session
 
@@ -94,6 +95,7 @@ def build_app(
         html_lang="en",
         toaster=None,
         backend_exception_handler=answer,
+        frontend_exception_handler=note_broken_page,
         api_transformer=[
             _pages_with_policy(media_origin),
             api,
@@ -108,6 +110,7 @@ def build_app(
             (5, "Connection"): lambda stateful: connection_banner(),
         },
     )
+    guard_events(app)
     forget_strangers(app)
     app.add_middleware(EndWithTheSession())
     if at_end is not None:

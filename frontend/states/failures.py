@@ -1,4 +1,7 @@
-"""What the browser does when a handler raised: the one outer edge of all events."""
+"""What the browser does when a handler raised, and what the log keeps of it: the one outer edge of all events."""
+
+import time
+from typing import Any, Final
 
 import reflex as rx
 import structlog
@@ -9,6 +12,41 @@ from frontend.states import browser
 
 _AWAY = "That did not work: a part of the studio is not answering. Nothing was lost; try again in a moment."
 _log = structlog.get_logger(__name__)
+
+MOST_LINES: Final = 20
+A_WHILE_S: Final = 60.0
+
+
+class SparingLog:
+    """Lines that anybody can cause: so many a minute, then one that says how many were left out."""
+
+    def __init__(self, *, most: int = MOST_LINES, within_s: float = A_WHILE_S) -> None:
+        self._most = most
+        self._within_s = within_s
+        self._ends_at_s = 0.0
+        self._lines = 0
+
+    def warning(self, event: str, **keys: Any) -> None:
+        """Write a line."""
+        if self._may_write():
+            _log.warning(event, **keys)
+
+    def error(self, event: str, **keys: Any) -> None:
+        """Write a line, with a traceback where `exc_info` is given."""
+        if self._may_write():
+            _log.error(event, **keys)
+
+    def _may_write(self) -> bool:
+        now_s = time.monotonic()
+        if now_s >= self._ends_at_s:
+            if (left_out := self._lines - self._most) > 0:
+                _log.warning("page.lines_left_out", count=left_out)
+            self._ends_at_s, self._lines = now_s + self._within_s, 0
+        self._lines += 1
+        return self._lines <= self._most
+
+
+_failures = SparingLog()
 
 
 def answer(exception: Exception) -> EventSpec:
@@ -27,5 +65,10 @@ def answer(exception: Exception) -> EventSpec:
         case Unavailable():
             return browser.toast(_AWAY, tone="bad")
         case _:
-            _log.error("page.event_failed", exc_info=exception)
+            _failures.error("page.event_failed", exc_info=exception)
             return browser.toast(_AWAY, tone="bad")
+
+
+def note_broken_page(exception: Exception) -> None:
+    """Log that a browser says its page broke. Not its words: anybody sends any, and a person's own may be in them."""
+    _failures.error("page.broke", words_chars=len(str(exception)))

@@ -30,10 +30,13 @@ class RawSocket:
         self.say("40/_event,")
         self.wait_for("40/_event,")
 
-    def fire(self, name: str, *, query: dict[str, str]) -> None:
+    def fire(self, name: str, *, query: dict[str, str] | None = None, payload: object = None) -> None:
         """An event, as the pages send them."""
-        router = {"pathname": "/", "asPath": "/", "query": query}
-        event = {"name": name, "payload": {}, "router_data": router}
+        router = {"pathname": "/", "asPath": "/", "query": query or {}}
+        self.send({"name": name, "payload": {} if payload is None else payload, "router_data": router})
+
+    def send(self, event: object) -> None:
+        """Anything in place of an event."""
         self.say("42/_event," + json.dumps(["event", event]))
 
     def say(self, text: str) -> None:
