@@ -117,6 +117,7 @@ class Composer(Jobs):
     @rx.event
     async def submit_quicker(self, fields: dict[str, Any] | None) -> list[EventSpec] | EventSpec | None:
         """Send it as the draft that is offered."""
+        await self._who()
         steps = str(self.quote.quicker_steps or "")
         return await self._send((fields or {}) | ({"steps": steps} if steps else {}))
 
