@@ -1,4 +1,4 @@
-"""GPU hosts: `workers add|remove`."""
+"""GPU hosts: `workers add|remove|drain|resume`."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +22,8 @@ def register(app: typer.Typer) -> None:
     workers = typer.Typer(help="GPU hosts that may come in.", no_args_is_help=True)
     workers.command("add")(add)
     workers.command("remove")(remove)
+    workers.command("drain")(drain)
+    workers.command("resume")(resume)
     app.add_typer(workers, name="workers")
 
 
@@ -57,6 +59,22 @@ def remove(name: Name) -> None:
 
     with_studio(lambda studio: remove_worker(studio, name))
     print(f"{name} may not come in any more")
+
+
+def drain(name: Name) -> None:
+    """Have a worker take nothing new and finish what it has, as before its host is restarted."""
+    from backend.services.drain_worker import drain_worker
+
+    with_studio(lambda studio: drain_worker(studio, name))
+    print(f"{name} takes nothing new; `zoetrope workers resume {name}` lets it take jobs again")
+
+
+def resume(name: Name) -> None:
+    """Let a worker that was drained take jobs again."""
+    from backend.services.drain_worker import resume_worker
+
+    with_studio(lambda studio: resume_worker(studio, name))
+    print(f"{name} takes jobs again")
 
 
 def _with_user(url: str, made: "WorkerPass") -> str:
