@@ -276,7 +276,9 @@ async def test_a_password_makes_no_second_worker(
         evil.sadd(WORKERS_KEY, "another")
     redis = studio.wakeups.redis
     # As a password that was made before could, or another program with the studio's own.
-    await redis.execute_command("SADD", WORKERS_KEY, b"\xff\xfe", "evil-1:x", "*", "x" * 65, "")
+    await redis.execute_command("SADD", WORKERS_KEY, b"\xff\xfe", "evil-1:x", "evil-1:y", "*", "x" * 65, "")
+    untouched = Mailbox("evil-1:y").uplink
+    evil.setex(untouched, 600, "were it a worker's stream, it would be thrown away")
     healthy, second = MessageWorker(studio, worker_id="healthy"), "evil-1:x"
     async with _listening(studio, valkey_url) as listening:
         await listening.hears(healthy)
@@ -287,6 +289,7 @@ async def test_a_password_makes_no_second_worker(
         await _completes(listening, healthy)
         assert set(listening.heard) == {"healthy"}
         assert listening.hearing.deaf_times == 0
+    assert await redis.exists(untouched)
     async with studio.db.reading() as session:
         assert set(await session.exec(select(Worker.id))) == {EVIL, "healthy"}
 
