@@ -105,14 +105,6 @@ class RateLimited(ZoetropeError):
     should_retry = True
 
 
-class QueueFull(ZoetropeError):
-    """The queue of this tier is full. Try again when `retry-after` says."""
-
-    code = "queue_full"
-    http_status = 429
-    should_retry = True
-
-
 class QuotaExhausted(ZoetropeError):
     """The account's quota for today is used up."""
 
