@@ -60,7 +60,13 @@ def _balance() -> rx.Component:
 def _entry(entry: Any) -> rx.Component:
     return rx.el.tr(
         rx.el.td(time_ago(entry.at), class_name="when"),
-        rx.el.td(rx.cond(entry.job_id != "", rx.el.a(entry.what, href=f"/clips/{entry.job_id}", class_name="row-what"), entry.what)),
+        rx.el.td(
+            rx.cond(
+                entry.job_id != "",
+                rx.el.a(entry.what, href=f"/clips/{entry.job_id}", class_name="row-what"),
+                entry.what,
+            )
+        ),
         rx.el.td(entry.amount, class_name=rx.cond(entry.incoming, "number incoming", "number")),
         rx.el.td(entry.balance, class_name="number"),
     )
