@@ -6,7 +6,7 @@ from math import ceil
 
 from backend.domain.generation import ON_WORKER, JobEvent, JobState, can
 from backend.domain.review import CaseState
-from backend.recipes import CATALOGUE, Capability, Recipe, mini_world
+from backend.recipes import CATALOGUE, Capability, Recipe, has_small_world, mini_world
 from backend.services.create_api_key import KeyView as Key
 from backend.services.job_view import JobView as Job
 from backend.services.job_view import PlaceView as Place
@@ -113,7 +113,7 @@ def _title(recipe: str) -> str:
 def model_view(recipe: Recipe) -> ModelView:
     """A recipe as the composer offers it."""
     longest = max(max(size.width, size.height) for size in recipe.sizes)
-    small = _has_small_world(recipe)
+    small = has_small_world(recipe.name)
     return ModelView(
         id=recipe.name,
         title=recipe.title,
@@ -149,10 +149,6 @@ _KNOWS_SHAPES = "{title} knows one small world: one shape in one colour that mov
 _SENTENCE = "a [size] [colour] [shape=shape]|[motion]|on a [background] background"
 
 
-def _has_small_world(recipe: Recipe) -> bool:
-    return recipe.family == "mini"
-
-
 def _vocabulary() -> list[WordGroup]:
     colours = [
         WordView(value=colour.name, colour="#{:02x}{:02x}{:02x}".format(*colour.rgb))
@@ -176,7 +172,7 @@ def _vocabulary() -> list[WordGroup]:
 def unknown_words(model: str, prompt: str) -> str:
     """What a model with a small vocabulary leaves out of a prompt, as a sentence; empty where nothing is lost."""
     recipe = CATALOGUE.get(model)
-    if recipe is None or not _has_small_world(recipe):
+    if recipe is None or not has_small_world(recipe.name):
         return ""
     unknown = mini_world.read_prompt(prompt).unknown_words
     if not unknown:

@@ -34,7 +34,7 @@ class Uplink:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await cast(Awaitable[int], self._redis.sadd(WORKERS_KEY, self._worker_id))
         except ResponseError as error:
-            log.info("uplink.register_refused", reason=type(error).__name__)
+            log.debug("uplink.register_refused", reason=type(error).__name__)
         except _CUT_OFF as error:
             return self._note(error)
         return self._note(None)

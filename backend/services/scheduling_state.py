@@ -153,7 +153,7 @@ async def read_speeds(studio: Studio) -> Speeds:
                     """
                     SELECT extract(epoch FROM a.ended_at - a.started_at) / a.batch_size / greatest(j.gpu_s, 0.01)
                     FROM attempts a JOIN jobs j ON j.id = a.job_id
-                    WHERE a.state = 'done' AND a.resumed_from_step = 0
+                    WHERE a.state = 'done' AND a.started_at IS NOT NULL AND a.resumed_from_step = 0
                       AND coalesce((a.timings->>'load_s')::float, 0) <= :loaded_s
                     ORDER BY a.ended_at DESC LIMIT :recent
                     """
@@ -166,7 +166,7 @@ async def read_speeds(studio: Studio) -> Speeds:
                 text(
                     """
                     SELECT extract(epoch FROM ended_at - rendered_at) FROM jobs
-                    WHERE state = 'completed' ORDER BY ended_at DESC LIMIT :recent
+                    WHERE state = 'completed' AND rendered_at IS NOT NULL ORDER BY ended_at DESC LIMIT :recent
                     """
                 ),
                 {"recent": _RECENT},

@@ -44,7 +44,7 @@ async def fill(studio: Studio, creator: Principal, *, cases: str) -> None:
             "CREATE TEMP TABLE copies ON COMMIT DROP AS SELECT j.* FROM jobs j, generate_series(1, 4000)"
             f" WHERE j.id = '{job_id}'",
             "UPDATE copies SET id = 'copy_' || ctid::text, state = 'completed', created_at = now(),"
-            " rendered_at = now(), ended_at = now() - (random() || ' days')::interval",
+            " rendered_at = now(), ended_at = now() - random() * interval '1 day'",
             "INSERT INTO jobs SELECT * FROM copies",
             "INSERT INTO attempts (id, job_id, number, fence, worker_id, slot, state, started_at, ended_at,"
             " lease_expires_at) SELECT 'at_' || id, id, 1, 1, 'w1', 'run', 'done', ended_at, ended_at, now()"

@@ -24,5 +24,5 @@ async def test_no_described_route_answers_500_to_odd_input(api: Api, tmp_path: P
         "--no-color",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
-    assert "Tested: 11" in done.stdout, done.stdout[-3000:]
+    assert "Tested: 12" in done.stdout, done.stdout[-3000:]
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

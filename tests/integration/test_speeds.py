@@ -52,3 +52,12 @@ async def test_a_slow_machine_is_known_after_a_few_clips(studio: Studio, creator
     speeds = await read_speeds(studio)
     assert speeds.p50 == pytest.approx(5.0, rel=0.01)
     assert speeds.p90 >= speeds.p50
+
+
+async def test_a_clip_whose_start_nobody_heard_of_says_nothing(studio: Studio, creator: Principal) -> None:
+    job = await submit(studio, creator)
+    await run_to_end(studio, MessageWorker(studio), job.id)
+    async with studio.db.transaction() as session:
+        await session.execute(text("UPDATE attempts SET started_at = NULL"))
+        await session.execute(text("UPDATE jobs SET rendered_at = NULL"))
+    assert (await read_speeds(studio)).p50 == pytest.approx(FIRST_SPEEDS.p50)
