@@ -36,12 +36,15 @@ def test_rank_and_work_before_are_those_of_a_sorted_list(
     assert line.first() == (key(ordered[0][0]) if ordered else None)
 
 
-def test_a_long_line_filled_at_once_equals_one_filled_one_by_one() -> None:
+def test_a_long_line_filled_in_pieces_equals_one_filled_one_by_one() -> None:
     one_by_one, at_once = FairLine(), FairLine()
     tags = [(index * 7919) % 10_007 for index in range(5000)]
     for tag in tags:
         one_by_one.add(key(tag), tag % 50 + 1)
-    at_once.fill([(key(tag), tag % 50 + 1) for tag in tags])
+    ordered = sorted(tags)
+    for start in range(0, len(ordered), 300):
+        piece = ordered[start : start + 300]
+        at_once.extend([key(tag) for tag in piece], [tag % 50 + 1 for tag in piece])
     for line in (one_by_one, at_once):
         for tag in tags[::3]:
             line.remove(key(tag))
