@@ -4,6 +4,7 @@ Costs and memory come from what their authors publish, by arithmetic; nothing he
 what, and how to measure your own card, is in docs/models.md.
 """
 
+from dataclasses import replace
 from datetime import date
 from types import MappingProxyType
 
@@ -73,38 +74,19 @@ WAN_2_1_1_3B = Recipe(
     examples=_EXAMPLES,
 )
 
-WAN_2_1_14B = Recipe(
+WAN_2_1_14B = replace(
+    WAN_2_1_1_3B,
     name="wan-2.1-14b",
-    revision="1",
-    released=_FIRST_OFFERED,
-    family="wan",
     title="Wan 2.1 14B",
     summary="The large Wan 2.1: better motion and detail at 480p, on one 80 GB card.",
-    licence=_LICENCE,
     weights=Weights(
         hub_id="Wan-AI/Wan2.1-T2V-14B-Diffusers",
         hub_revision="38ec498cb3208fb688890f8cc7e94ede2cbd7f68",
         download_gb=80.4,
     ),
-    pipeline_class="WanPipeline",
-    component_dtypes=_CODEC_IN_FULL,
     memory_gb=60,
-    needs_gpu=True,
-    sizes=_SIZES_480P,
-    pixel_multiple=16,
-    lengths=_LENGTHS_16,
-    frame_multiple=4,
-    fps=16,
-    steps=Range(low=10, high=100, default=50),
-    guidance=Range(low=1.0, high=12.0, default=5.0),
-    draft_steps=20,
-    capabilities=_BY_TEXT,
     # An estimate: 6.1 times the 1.3B's arithmetic, on a card 2.5 times as fast as an RTX 4090.
     cost=Cost(base_gpu_s=15.0, gpu_s_per_mpxf_step=0.35, load_s=180.0, credits_per_gpu_s=1.0),
-    call=_CALL,
-    memory_switches=(MemorySwitch.VAE_TILING,),
-    negative_prompt=_NEGATIVE_PROMPT,
-    examples=_EXAMPLES,
 )
 
 WAN_2_2_5B = Recipe(
