@@ -11,6 +11,7 @@ from pathlib import Path
 
 from backend.accelerator import check_device
 from backend.data_dir import MIN_FREE_BYTES, prepare_data_dir
+from backend.domain.attempt import LEASE
 from backend.embedded_valkey import find_binary
 from backend.external_services import check_database, check_storage, check_valkey, without_password
 from backend.operator_errors import OperatorError
@@ -230,24 +231,51 @@ def _worker(settings: Settings) -> Finding:
     if settings.database_url is None:
         return Finding(part="worker", found="unknown while the studio is down", remedy="start the studio")
     check_database(settings.database_url)
-    age_s = asyncio.run(_heartbeat_age_s(settings.database_url))
-    if age_s is None or age_s > 15:
-        found = "none was ever heard" if age_s is None else f"last heard {age_s:.0f} s ago"
+    heard = asyncio.run(_workers_heard(settings.database_url))
+    newest_s = min((worker.age_s for worker in heard), default=None)
+    if newest_s is None or newest_s > LEASE.total_seconds():
+        found = "none was ever heard" if newest_s is None else f"last heard {newest_s:.0f} s ago"
         return Finding(part="worker", found=found, broken=True, remedy="start one with `zoetrope worker`")
-    return Finding(part="worker", found=f"heard {age_s:.1f} s ago")
+    live = [worker for worker in heard if worker.age_s <= LEASE.total_seconds()]
+    draining = ", ".join(worker.id for worker in live if worker.draining)
+    resting = ", ".join(f"{worker.id} ({worker.resting})" for worker in live if worker.resting)
+    found = f"{len(live)} heard {newest_s:.1f} s ago"
+    remedy = ""
+    if draining:
+        found += f"; taking nothing new: {draining}"
+        remedy = "let it take jobs again with `zoetrope workers resume NAME`"
+    if resting:
+        found += f"; resting after failures: {resting}"
+        remedy = "; ".join(filter(None, [remedy, f"look into its log in {settings.data_dir / 'logs'}"]))
+    return Finding(part="worker", found=found, remedy=remedy)
 
 
-async def _heartbeat_age_s(url: str) -> float | None:
+@dataclass(frozen=True, kw_only=True)
+class _Heard:
+    id: str
+    age_s: float
+    draining: bool
+    resting: str
+
+
+_HEARD = """
+    SELECT id, extract(epoch FROM now() - heartbeat_at)::float8 AS age_s,
+           drain_requested OR state = 'draining' AS draining,
+           CASE WHEN quarantined_until > now() THEN quarantine_reason ELSE '' END AS resting
+    FROM workers WHERE state <> 'removed' ORDER BY heartbeat_at DESC LIMIT 1000
+"""
+
+
+async def _workers_heard(url: str) -> list[_Heard]:
     import asyncpg
 
     connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=10)
     try:
-        age = await connection.fetchval("SELECT extract(epoch FROM now() - max(heartbeat_at)) FROM workers")
+        return [_Heard(**row) for row in await connection.fetch(_HEARD, timeout=10)]
     except asyncpg.UndefinedTableError:
-        return None
+        return []
     finally:
         await connection.close()
-    return None if age is None else float(age)
 
 
 def _chromium(_settings: Settings) -> Finding:

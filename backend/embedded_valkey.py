@@ -17,6 +17,10 @@ from backend.operator_errors import BadSettingError, EmbeddedPartError
 
 _OLDEST = (6, 2)
 _START_TIMEOUT_S = 60.0
+# Queues, places and events of a full studio take some tens of MiB; the longest value is a message.
+_MOST_MEMORY = "1gb"
+_LONGEST_VALUE = "16mb"
+_LONGEST_COMMAND = "64mb"
 
 
 class EmbeddedValkey:
@@ -94,7 +98,10 @@ class EmbeddedValkey:
             "--save", "",
             "--appendonly", "yes",
             "--appendfsync", "everysec",
+            "--maxmemory", _MOST_MEMORY,
             "--maxmemory-policy", "noeviction",
+            "--proto-max-bulk-len", _LONGEST_VALUE,
+            "--client-query-buffer-limit", _LONGEST_COMMAND,
             "--aclfile", str(self._users()),
             "--daemonize", "no",
         ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The moderation worker: gives inputs and clips their verdicts. The only process beside the GPU worker with torch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from backend.contracts.arq_queue import serve_queue
@@ -16,9 +17,9 @@ from jobs.queues import MODERATION_QUEUE
 from jobs.take_step import step_function
 from moderation.classifier import Classifier
 from moderation.frames import ClipShape
-from moderation.judge import judge_clip, judge_image
+from moderation.judge import judge_clip, judge_image, unjudged
 from moderation.policy import Policy, default_policy
-from moderation.verdict import Ruling
+from moderation.verdict import Ruling, Surface
 
 log = get_logger(__name__)
 
@@ -45,8 +46,17 @@ def load_classifier(policy: Policy, folder: Path | None = None) -> Classifier:
         raise BadSettingError("ZOETROPE_CLIP can't be used", str(error)) from error
 
 
-def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, ImageJudge]:
-    """A judge of clips and one of uploaded images. What errs is a ruling for review; `NotAsOrdered` is raised."""
+class JudgesDied(Exception):
+    """Each of the processes that tried to judge this ended in it."""
+
+
+def make_judges(
+    classifier: Classifier, policy: Policy
+) -> tuple[ClipJudge, ImageJudge, Callable[[Surface], Ruling]]:
+    """A judge of clips, one of uploaded images, and the ruling on what ends the process of a judge.
+
+    What errs is a ruling for review; `NotAsOrdered` is raised.
+    """
 
     def clip(files: ClipFiles) -> Ruling:
         return judge_clip(
@@ -63,7 +73,10 @@ def make_judges(classifier: Classifier, policy: Policy) -> tuple[ClipJudge, Imag
     def image(data: bytes) -> Ruling:
         return judge_image(data, classifier, policy)
 
-    return clip, image
+    def unopened(surface: Surface) -> Ruling:
+        return unjudged(JudgesDied("its judges ended without a word"), surface, classifier, policy)
+
+    return clip, image, unopened
 
 
 def _shape_of(files: ClipFiles) -> ClipShape:

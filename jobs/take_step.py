@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,17 @@ from jobs.relay_outbox import HIDDEN
 
 log = get_logger(__name__)
 
-Step = Callable[[Studio, str, Mapping[str, Any]], Awaitable[None]]
+
+@dataclass(frozen=True, kw_only=True)
+class BegunStep:
+    """An outbox row at work. `begun` above 1: those who began it before died in it, and it may have been the cause."""
+
+    subject: str
+    payload: Mapping[str, Any]
+    begun: int
+
+
+Step = Callable[[Studio, BegunStep], Awaitable[None]]
 STEP_TIMEOUT_S = 1800.0
 KEEPER_ENDS_S = 2.0
 LONGEST_RETRY = timedelta(minutes=10)
@@ -41,7 +52,12 @@ async def run_step(studio: Studio, steps: Mapping[Consumer, Step], event: Mappin
     keeper = asyncio.create_task(_keep_hidden(studio, event["id"], event["tries"]))
     try:
         try:
-            await steps[Consumer(event["consumer"])](studio, event["subject"], event["payload"])
+            async with studio.db.transaction() as session:
+                begun = await outbox.begin(session, event["id"])
+            if begun is None:
+                return
+            step = BegunStep(subject=event["subject"], payload=event["payload"], begun=begun)
+            await steps[Consumer(event["consumer"])](studio, step)
         finally:
             # Gone before anything is said of the row's end, or it would say something else last.
             await end_tasks(keeper, within_s=KEEPER_ENDS_S)

@@ -95,6 +95,17 @@ async def take(
     )
 
 
+async def begin(session: AsyncSession, event_id: int) -> int | None:
+    """The consumer begins to work on a row. How often it was begun and neither ended well nor failed since, this time
+    counted: above 1, whoever did the others died in them. None: it is done.
+    """
+    begun = await session.execute(
+        text("UPDATE outbox SET begun = begun + 1 WHERE id = :id AND done_at IS NULL RETURNING begun"),
+        {"id": event_id},
+    )
+    return begun.scalar_one_or_none()
+
+
 async def mark_done(session: AsyncSession, ids: Sequence[int]) -> None:
     """The consumer's work for these rows is committed with this."""
     if ids:
@@ -108,7 +119,7 @@ async def mark_failed(session: AsyncSession, event_id: int, error: str, *, retry
     """The consumer failed; the row comes back after `retry_in`."""
     await session.execute(
         text(
-            "UPDATE outbox SET last_error = :error, available_at = now() + make_interval(secs => :retry_s)"
+            "UPDATE outbox SET last_error = :error, begun = 0, available_at = now() + make_interval(secs => :retry_s)"
             " WHERE id = :id AND done_at IS NULL"
         ),
         {"id": event_id, "error": error[:500], "retry_s": retry_in.total_seconds()},

@@ -32,11 +32,9 @@ from jobs.dispatch import Dispatcher
 from tests.integration.leader_rig import HandLeader, hand_leader
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     lead,
     ledger_is_sound,
     make_creator,
-    open_test_studio,
     submit,
 )
 from tests.integration.test_control import orders_of, until
@@ -50,15 +48,6 @@ BATCHING = {"mini": replace(CATALOGUE["mini"], max_batch=MOST)}
 def mini_is_batched(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (scheduling_state, dispatch):
         monkeypatch.setattr(module, "CATALOGUE", BATCHING)
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Callers that race to stop a job, and clips that are thrown away while nobody has judged them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from sqlalchemy import func, text
 from sqlmodel import select
 
 from backend.auth.principal import Role
-from backend.db.engine import Database
 from backend.db.models import Job, OutboxRow
 from backend.db.repositories import ledger
 from backend.domain.errors import Conflict, NotFound
@@ -32,23 +30,11 @@ from backend.studio import Studio
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture

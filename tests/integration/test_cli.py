@@ -220,6 +220,25 @@ def test_the_doctor_calls_nothing_well_that_does_not_run(zoetrope: Run) -> None:
     assert marked(done, "port").startswith("ok")
 
 
+async def test_the_doctor_says_which_workers_take_nothing(
+    zoetrope: Run, fresh_pg_url: str, valkey_url: str
+) -> None:
+    services = {"database_url": fresh_pg_url, "redis_url": valkey_url}
+    assert marked(zoetrope("doctor", **services), "worker") == "!!  worker      none was ever heard"
+    await value(
+        fresh_pg_url,
+        "INSERT INTO workers (id, heartbeat_at, drain_requested, quarantined_until, quarantine_reason, memory_gb,"
+        " recipes, resident) SELECT id, now() - age, drain, until, why, 1, '{mini}', '{}' FROM (VALUES"
+        " ('takes', interval '0', false, NULL, ''), ('drained', interval '0', true, NULL, ''),"
+        " ('rests', interval '0', false, now() + interval '1 hour', 'out of memory'),"
+        " ('silent', interval '1 hour', true, NULL, '')) AS worker(id, age, drain, until, why)",
+    )
+    said = marked(zoetrope("doctor", **services), "worker")
+    assert said.startswith("--  worker      3 heard ")
+    assert "taking nothing new: drained;" in said
+    assert said.endswith("resting after failures: rests (out of memory)")
+
+
 def test_another_program_on_the_port_is_no_sign_of_health(zoetrope: Run, fake_studio: Fake) -> None:
     _, settings = fake_studio
     done = zoetrope("doctor", port=settings["public_url"].rpartition(":")[2])

@@ -1,14 +1,11 @@
 """Reading what workers send up: nobody's message waits for another worker's."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from backend.contracts import Heartbeat, Mailbox, Report
 from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY
-from backend.db.engine import Database
 from backend.ending import end_tasks
 from backend.services.get_generation import get_generation
 from backend.storage import ObjectInfo
@@ -16,15 +13,7 @@ from backend.studio import Studio
 from backend.wakeups import connect
 from jobs.collect import Collector
 from jobs.hearing import Hearing
-from tests.integration.life_rig import MessageWorker, empty, make_creator, open_test_studio, submit
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
+from tests.integration.life_rig import MessageWorker, make_creator, submit
 
 
 async def _say(studio: Studio, message: Heartbeat | Report) -> None:

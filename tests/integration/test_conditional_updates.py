@@ -1,15 +1,11 @@
 """Whoever comes second changes nothing: stale readers, ended terms, foreign clips."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from backend.contracts import FailureCause, Outcome
-from backend.db.engine import Database
 from backend.db.models import Artifact, Attempt, Job
 from backend.db.repositories import jobs, leadership
 from backend.domain.attempt import Cause, Slot
@@ -20,22 +16,10 @@ from backend.services.publish_generation import publish_generation
 from backend.studio import Studio
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     lead,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 async def test_a_stale_reader_moves_nothing_even_when_the_state_came_back(studio: Studio) -> None:

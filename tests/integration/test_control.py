@@ -2,9 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -14,7 +13,6 @@ from backend.contracts import Heartbeat, Mailbox, Order, Outcome, Report, Wish, 
 from backend.contracts.arq_queue import open_queues
 from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY, from_json
 from backend.db import outbox
-from backend.db.engine import Database
 from backend.db.listen import OutboxBell
 from backend.db.models import OutboxRow
 from backend.db.repositories import leadership
@@ -33,27 +31,15 @@ from jobs.dispatch import Dispatcher
 from jobs.leader import LeaderStuck, lead, run_together
 from jobs.queues import CONTROL_QUEUE
 from jobs.relay_outbox import relay_once
-from jobs.take_step import run_step
+from jobs.take_step import BegunStep, run_step
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     submit,
 )
 from tests.integration.life_rig import lead as hold_term
 
 _HIDDEN = timedelta(seconds=30)
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 async def test_a_job_that_left_takes_back_no_wish_of_another(studio: Studio) -> None:
@@ -355,10 +341,10 @@ async def test_a_step_that_fails_is_due_again_and_one_that_works_is_done(studio:
         "tries": event.tries,
     }
 
-    async def fails(_studio: Studio, _subject: str, _payload: object) -> None:
+    async def fails(_studio: Studio, _step: BegunStep) -> None:
         raise RuntimeError("storage is away")
 
-    async def works(_studio: Studio, _subject: str, _payload: object) -> None:
+    async def works(_studio: Studio, _step: BegunStep) -> None:
         return None
 
     await run_step(studio, {Consumer.SWEEP: fails}, raw)

@@ -1,30 +1,20 @@
 """Drafts: offered when the wait is long, made by consent alone, and never dearer or later than what was asked for."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from backend.db.engine import Database
 from backend.recipes import CATALOGUE
 from backend.services.generation_request import GenerationRequest
 from backend.services.offer_draft import CLEARLY_SOONER, LONG_WAIT_S
 from backend.services.quote_generation import quote_generation
 from backend.studio import Studio
-from tests.integration.life_rig import make_creator, open_test_studio, submit
+from tests.integration.life_rig import make_creator, submit
 
 PROMPT = "a red circle"
 STEPS = CATALOGUE["mini"].draft_steps
 MANY = 40
 """Steps whose clip costs twice as much as its draft."""
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 @dataclass

@@ -1,15 +1,11 @@
 """A worker that an operator drains: it hears so, takes nothing new, and finishes what it has."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import httpx
 import pytest
 from sqlmodel import select
 
 from backend.api.app import create_app
 from backend.contracts import Wish
-from backend.db.engine import Database
 from backend.db.models import AuditEntry, Worker
 from backend.domain.attempt import Slot
 from backend.domain.errors import NotFound
@@ -22,20 +18,10 @@ from backend.studio import Studio
 from backend.web_process import WebProcess
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     lead,
     make_creator,
-    open_test_studio,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 async def state_of(studio: Studio) -> str:

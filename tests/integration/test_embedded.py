@@ -309,3 +309,13 @@ async def test_a_command_borrows_database_and_valkey_while_the_studio_is_down(sh
         Settings(data_dir=short_tmp, database_url="postgresql://elsewhere/x", redis_url="redis://elsewhere")
     ) as named:
         assert named.database_url == "postgresql://elsewhere/x"
+
+
+def test_no_single_value_can_fill_the_embedded_valkey(valkey: EmbeddedValkey) -> None:
+    client = redis.Redis.from_url(valkey.start())
+    assert client.set("message", b"x" * 2**20)
+    with pytest.raises(redis.RedisError):
+        client.set("flood", b"x" * (17 * 2**20))
+    assert client.get("flood") is None
+    assert int(client.info("memory")["maxmemory"]) > 0
+    client.close()

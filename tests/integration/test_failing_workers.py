@@ -1,17 +1,14 @@
 """Attempts that end without a clip, on the real database: whose fault it was, what follows, and what is preempted."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from backend.auth.principal import Principal
 from backend.contracts import AttemptPhase, CheckpointRef, FailureCause, Order, Outcome, Wish
-from backend.db.engine import Database
 from backend.db.models import Attempt, Job, Worker
 from backend.db.repositories import ledger
 from backend.domain.attempt import AttemptState, Cause, Slot
@@ -34,24 +31,12 @@ from backend.studio import Studio
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
     lead,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture

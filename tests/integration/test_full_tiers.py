@@ -1,13 +1,10 @@
 """A full tier turns away an account's first job at once, with the time to try again; nothing accepted is touched."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from backend.clock import SystemClock
-from backend.db.engine import Database
 from backend.domain.errors import TierFull
 from backend.domain.scheduling import FairQueue, QueuedJob
 from backend.domain.shares import LEAST_WAITING, TierShare
@@ -15,16 +12,7 @@ from backend.services.scheduling_state import FIRST_SPEEDS
 from backend.studio import Studio
 from jobs.fleet import Fleet, FleetWorker
 from jobs.outlook import Outlook
-from tests.integration.life_rig import empty, ledger_is_sound, make_creator, open_test_studio, submit
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
+from tests.integration.life_rig import make_creator, submit
 
 
 async def test_a_full_tier_refuses_an_accounts_first_job_and_says_when_to_try_again(studio: Studio) -> None:

@@ -1,25 +1,13 @@
 """What the gallery filters by is answered by the database, page by page; and a submission waits for nobody."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from sqlalchemy import event, text
 
-from backend.db.engine import Database
 from backend.services.list_generations import StateFilter, list_generations
 from backend.studio import Studio
 from backend.wakeups import Wakeups
-from tests.integration.life_rig import empty, make_creator, open_test_studio, submit
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
+from tests.integration.life_rig import make_creator, submit
 
 
 async def _copy(studio: Studio, job_id: str, count: int, **values: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import json
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,26 +37,14 @@ from jobs.expire import expire_once
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
-    ledger_is_sound,
     make_creator,
     moderate_generation,
-    open_test_studio,
     run_to_end,
     submit,
 )
 
 PASSWORD = "a long enough sentence"
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 async def sql(studio: Studio, statement: str, **values: object) -> None:

@@ -1,27 +1,15 @@
 """What is read every few seconds reads an index, and asks as often for fifty as for one."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import event, text
 
 from backend.auth.principal import Principal, Role
-from backend.db.engine import Database
 from backend.services.review_cases import list_cases
 from backend.services.scheduling_state import read_speeds
 from backend.studio import Studio
-from tests.integration.life_rig import empty, make_creator, open_test_studio, submit
+from tests.integration.life_rig import make_creator, submit
 
 Asked = list[tuple[str, tuple[object, ...]]]
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 @pytest.fixture

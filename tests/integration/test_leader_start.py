@@ -5,13 +5,11 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from backend.contracts.arq_queue import open_queues
-from backend.db.engine import Database
 from backend.db.listen import OutboxBell
 from backend.ending import end_tasks
 from backend.services import scheduling_state
@@ -20,18 +18,10 @@ from backend.studio import Studio
 from jobs import leader as leader_module
 from jobs.dispatch import Dispatcher
 from jobs.leader import lead as stand_by
-from tests.integration.life_rig import MessageWorker, empty, lead, make_creator, open_test_studio, submit
+from tests.integration.life_rig import MessageWorker, lead, make_creator, submit
 
 MANY = 60_000
 LONGEST_PIECE_S = 0.05
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 @asynccontextmanager

@@ -3,14 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.engine import Database
 from backend.db.repositories import leadership
 from backend.domain.attempt import Slot
 from backend.domain.generation import JobState
@@ -20,16 +18,8 @@ from backend.services.get_generation import get_generation
 from backend.studio import Studio
 from jobs.leader import NAME, LeaderStuck, lead
 from jobs.process import _until_signalled
-from tests.integration.life_rig import empty, make_creator, open_test_studio, submit
 from tests.integration.life_rig import lead as hold_term
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
+from tests.integration.life_rig import make_creator, submit
 
 
 async def claim(studio: Studio, holder: str) -> int | None:

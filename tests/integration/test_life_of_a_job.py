@@ -1,9 +1,7 @@
 """The life of a job on the real database, with a worker that is only messages."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -11,7 +9,6 @@ from sqlmodel import col, select
 
 from backend.auth.principal import Principal, Role
 from backend.contracts import CheckpointRef, FailureCause, Outcome, Wish
-from backend.db.engine import Database
 from backend.db.models import Artifact, Attempt, Job, OutboxRow
 from backend.db.repositories import ledger
 from backend.domain.artifact import ArtifactKind
@@ -45,24 +42,12 @@ from backend.studio import Studio
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
     lead,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture

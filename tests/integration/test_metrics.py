@@ -1,9 +1,8 @@
 """Figures move where a transition is saved: once each, and not for what was rolled back."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from math import isnan
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -26,25 +25,13 @@ from backend.studio import Studio
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
 
 Figures = Callable[[], dict[str, float]]
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 def read(registry: CollectorRegistry) -> dict[str, float]:

@@ -1,9 +1,7 @@
 """Creators are offered what workers serve: in the list of models, in the composer, and when a job is sent."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -25,18 +23,10 @@ from backend.studio import Studio
 from backend.web_process import WebProcess
 from frontend.studio_gateway import StudioGateway
 from frontend.views import AccountView
-from tests.integration.life_rig import empty, make_creator, open_test_studio
+from tests.integration.life_rig import make_creator
 
 WAN = GenerationRequest(prompt="a cat on a wall", model="wan-2.1-1.3b")
 ANY = GenerationRequest(prompt="a cat on a wall")
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 @pytest.fixture

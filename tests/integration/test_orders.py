@@ -1,7 +1,6 @@
 """Orders are made from rows alone, sent until they are named, renewed while they live; bad rows hold up nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,6 @@ from backend.clock import FakeClock
 from backend.contracts import AttemptPhase, Mailbox, Order, SignedObject
 from backend.contracts.arq_queue import open_queues
 from backend.contracts.wire import from_json
-from backend.db.engine import Database
 from backend.db.models import Attempt
 from backend.domain.artifact import ArtifactKind
 from backend.domain.attempt import Cause, Slot
@@ -34,23 +32,11 @@ from backend.studio import Studio
 from jobs.control import lead_term
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     lead,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture

@@ -1,22 +1,11 @@
 """The rig of the other tests notices storage and Valkey inside a transaction; so they show it of every use case."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from backend.db.engine import Database
 from backend.studio import Studio
-from tests.integration.life_rig import open_test_studio
 from tests.integration.outside_transactions import CalledInsideTransaction
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 @pytest.mark.parametrize("opened", ["transaction", "single", "reading"])

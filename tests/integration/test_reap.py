@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -12,7 +11,6 @@ from sqlalchemy.exc import OperationalError
 from backend.clock import FakeClock, SystemClock
 from backend.contracts import Heartbeat, Mailbox
 from backend.contracts.wire import UPLINK_FIELD, WORKERS_KEY
-from backend.db.engine import Database
 from backend.domain.attempt import LEASE
 from backend.ending import end_tasks
 from backend.services.get_generation import get_generation
@@ -21,15 +19,7 @@ from backend.wakeups import connect
 from jobs import collect, reap
 from jobs.collect import Collector
 from jobs.hearing import Hearing
-from tests.integration.life_rig import MessageWorker, empty, make_creator, open_test_studio, submit
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
+from tests.integration.life_rig import MessageWorker, make_creator, submit
 
 
 class StoppedHearing(Hearing):

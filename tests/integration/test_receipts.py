@@ -1,15 +1,11 @@
 """What a job was quoted, held, charged and given back, and why: in words that agree with the ledger."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import httpx
 import pytest
 
 from backend.api.app import create_app
 from backend.auth.principal import Principal
 from backend.contracts import FailureCause
-from backend.db.engine import Database
 from backend.db.models import User
 from backend.domain.credits import GrantSource, HoldState
 from backend.domain.errors import NotFound
@@ -24,23 +20,11 @@ from backend.web_process import WebProcess
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 async def end_by(studio: Studio, creator: Principal, way: str) -> str:

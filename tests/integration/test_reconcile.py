@@ -1,15 +1,12 @@
 """What fell through is found and told again; what is on its way is left alone, so that a finding is always a fault."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from backend.auth.principal import Principal, Role
 from backend.contracts.arq_queue import open_queues
-from backend.db.engine import Database
 from backend.db.listen import OutboxBell
 from backend.domain.generation import JobState
 from backend.ending import end_tasks
@@ -28,24 +25,12 @@ from jobs.reconcile import reconcile_once
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
     lead,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
 """Bytes end: shown clips by retention, evidence after its time, and whatever else an ended job left, at its end."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
 from backend.auth.principal import Principal
 from backend.contracts import FailureCause, Order
-from backend.db.engine import Database
 from backend.db.models import Job, OutboxRow
 from backend.domain.artifact import ArtifactKind
 from backend.domain.errors import NotFound
@@ -29,23 +25,11 @@ from jobs.expire import expire_once
 from moderation.verdict import Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """Who may judge what: nobody their own clip, and evidence only for whoever has the case in hand."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
 from backend.auth.principal import Principal, Role
-from backend.db.engine import Database
 from backend.db.models import AuditEntry
 from backend.domain.errors import Conflict, NotAllowed, NotFound
 from backend.services.count_open_cases import count_open_cases
@@ -18,15 +15,7 @@ from backend.services.moderate_generation import moderate_generation
 from backend.services.review_cases import claim_case, evidence_key, list_cases
 from backend.studio import Studio
 from moderation.verdict import Verdict
-from tests.integration.life_rig import MessageWorker, empty, judge, make_creator, open_test_studio, submit
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
+from tests.integration.life_rig import MessageWorker, judge, make_creator, submit
 
 
 @pytest.fixture

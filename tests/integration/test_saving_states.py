@@ -1,25 +1,13 @@
 """A job's state is saved only if nobody was first: the update is conditional, and whoever comes second stops."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import text
 
-from backend.db.engine import Database
 from backend.db.models import Job
 from backend.db.repositories import jobs
 from backend.domain.generation import JobEvent, JobState
 from backend.studio import Studio
-from tests.integration.life_rig import empty, make_creator, open_test_studio, submit
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
+from tests.integration.life_rig import make_creator, submit
 
 
 async def as_read(studio: Studio) -> Job:

@@ -2,19 +2,17 @@
 
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
 from backend.auth.principal import Principal, Role
-from backend.db.engine import Database
 from backend.db.models import Job, OutboxRow, ReviewCase
 from backend.db.models import Verdict as VerdictRow
 from backend.domain.attempt import Slot
 from backend.domain.errors import ModerationBlocked
+from backend.domain.events import Consumer
 from backend.domain.generation import JobState
 from backend.services.cancel_generation import cancel_generation
 from backend.services.decide_review import apply_decision, decide_review
@@ -24,26 +22,19 @@ from backend.services.get_generation import get_generation
 from backend.services.review_cases import claim_case, evidence_key, list_cases
 from backend.services.screen_input import ImageJudge, screen_input
 from backend.studio import Studio
+from jobs.moderation_steps import MOST_BEGUN, moderation_steps
+from jobs.moderator import make_judges
+from jobs.take_step import BegunStep
+from moderation.fake_classifier import FakeClassifier
+from moderation.policy import default_policy
 from moderation.verdict import Finding, Ruling, Surface, Verdict
 from tests.integration.life_rig import (
-    empty,
     lead,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     submit,
 )
 
 IMAGE = b"the bytes of an image"
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 def finds(verdict: Verdict, clause: str = "graphic_violence") -> ImageJudge:
@@ -197,3 +188,22 @@ async def test_a_job_whose_image_is_gone_fails_at_no_charge_instead_of_waiting_f
     assert await screen_input(studio, job_id, finds(Verdict.ALLOW)) is None
     failed = await get_generation(studio, creator, job_id)
     assert (failed.state, failed.charged) == (JobState.FAILED, 0)
+
+
+@pytest.mark.parametrize("begun", [MOST_BEGUN, MOST_BEGUN + 1])
+async def test_an_image_that_ends_whoever_opens_it_goes_to_a_person_unopened(
+    studio: Studio, begun: int
+) -> None:
+    job_id = await send_with_image(studio, await make_creator(studio))
+    opened: list[bytes] = []
+
+    def image(data: bytes) -> Ruling:
+        opened.append(data)
+        return finds(Verdict.ALLOW)(data)
+
+    clip, _image, unopened = make_judges(FakeClassifier(), default_policy())
+    steps = moderation_steps(clip, image, unopened)
+    await steps[Consumer.SCREEN_INPUT](studio, BegunStep(subject=job_id, payload={}, begun=begun))
+    tried_again = begun <= MOST_BEGUN
+    assert bool(opened) is tried_again
+    assert (await row_of(studio, job_id)).input_verdict == ("allow" if tried_again else "review")

@@ -1,9 +1,8 @@
 """Outbox, relay and steps: nothing is lost, nothing is taken twice at once, and a bell is only a bell."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,24 +11,14 @@ from sqlalchemy import text
 
 from backend.contracts.arq_queue import enqueue, open_queues, serve_queue
 from backend.db import outbox
-from backend.db.engine import Database
 from backend.domain.events import Consumer, OutboxEvent
 from backend.ending import end_tasks
 from backend.studio import Studio
 from jobs.queues import CONTROL_QUEUE
 from jobs.relay_outbox import relay_outbox
-from jobs.take_step import run_step, step_function
-from tests.integration.life_rig import empty, open_test_studio
+from jobs.take_step import BegunStep, run_step, step_function
 
 QUEUE = "zoetrope:test:steps"
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 async def until(what: str, check: Callable[[], Awaitable[bool]], timeout_s: float = 30) -> None:
@@ -68,7 +57,7 @@ async def test_a_step_that_failed_comes_back_when_it_was_told_to_and_no_sooner(
     # The keeper writes all the time, so that one of its writes is under way when the step fails.
     monkeypatch.setattr("jobs.take_step.HIDDEN", timedelta(0))
 
-    async def fails(_studio: Studio, _subject: str, _payload: object) -> None:
+    async def fails(_studio: Studio, _step: BegunStep) -> None:
         await asyncio.sleep(0.05)
         raise RuntimeError("storage is away")
 
@@ -87,7 +76,7 @@ async def test_a_row_that_someone_else_has_taken_is_hidden_by_them_alone(
 
     left_hidden_s: list[float] = []
 
-    async def is_overtaken(_studio: Studio, _subject: str, _payload: object) -> None:
+    async def is_overtaken(_studio: Studio, _step: BegunStep) -> None:
         async with studio.db.transaction() as session:
             await session.execute(
                 text("UPDATE outbox SET tries = tries + 1, available_at = now() + interval '1 hour'")
@@ -104,7 +93,7 @@ async def test_a_step_that_takes_long_stays_hidden_from_others(
 ) -> None:
     monkeypatch.setattr("jobs.take_step.HIDDEN", timedelta(seconds=0.3))
 
-    async def lasts(_studio: Studio, _subject: str, _payload: object) -> None:
+    async def lasts(_studio: Studio, _step: BegunStep) -> None:
         async with studio.db.transaction() as session:
             await session.execute(text("UPDATE outbox SET available_at = now()"))
 
@@ -183,3 +172,27 @@ async def test_a_message_is_tried_once_and_its_name_is_free_again_at_once(valkey
 async def test_a_step_leaves_its_tries_and_results_to_its_queue(studio: Studio) -> None:
     function = step_function(studio, {})
     assert (function.max_tries, function.keep_result_s) == (None, None)
+
+
+async def test_a_step_that_ends_its_takers_is_counted_and_one_that_fails_is_not(studio: Studio) -> None:
+    begun: list[int] = []
+    event = await taken(studio)
+
+    async def ends_its_taker(_studio: Studio, step: BegunStep) -> None:
+        begun.append(step.begun)
+        raise asyncio.CancelledError
+
+    async def fails(_studio: Studio, step: BegunStep) -> None:
+        begun.append(step.begun)
+        raise RuntimeError("storage is away")
+
+    async def works(_studio: Studio, step: BegunStep) -> None:
+        begun.append(step.begun)
+
+    for _ in range(2):
+        with pytest.raises(asyncio.CancelledError):
+            await run_step(studio, {Consumer.SWEEP: ends_its_taker}, event)
+    await run_step(studio, {Consumer.SWEEP: fails}, event)
+    await run_step(studio, {Consumer.SWEEP: works}, event)
+    await run_step(studio, {Consumer.SWEEP: works}, event)
+    assert begun == [1, 2, 3, 1], "and what is done is not begun again"

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from PIL import Image
 from sqlalchemy import text
 
 from backend.auth.principal import Principal
-from backend.db.engine import Database
 from backend.domain.errors import InvalidField, QuotaExhausted, RateLimited
 from backend.services import accept_upload as accepting
 from backend.services.accept_upload import UploadView, accept_upload
@@ -31,22 +29,12 @@ from moderation.images import CleanImage, clean_image
 from moderation.verdict import Ruling, Verdict
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     make_creator,
-    open_test_studio,
     run_to_end,
     submit,
 )
 
 DAY = timedelta(days=1, minutes=1)
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await made.wakeups.close()
 
 
 @pytest.fixture

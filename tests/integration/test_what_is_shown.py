@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from sqlmodel import col, select
 
 from backend.auth.principal import Principal, Role
 from backend.contracts import PREVIEW_SIDE_PX, Order
-from backend.db.engine import Database
 from backend.db.models import Artifact, Job, ReviewCase, Verdict
 from backend.db.repositories import artifacts
 from backend.domain.artifact import ArtifactKind, ArtifactState
 from backend.domain.attempt import Slot
 from backend.domain.errors import NotFound
+from backend.domain.events import Consumer
 from backend.domain.generation import JobState
 from backend.services.decide_review import apply_decision, decide_review
 from backend.services.delete_generation import delete_generation
@@ -32,27 +32,20 @@ from backend.services.moderate_generation import ClipFiles, moderate_generation
 from backend.services.publish_generation import publish_generation
 from backend.services.review_cases import claim_case, evidence_key, list_cases
 from backend.studio import Studio
+from jobs.moderation_steps import MOST_BEGUN, moderation_steps
+from jobs.moderator import make_judges
+from jobs.take_step import BegunStep
+from moderation.fake_classifier import FakeClassifier
+from moderation.policy import default_policy
 from moderation.verdict import Ruling
 from moderation.verdict import Verdict as Decision
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
     judge,
     lead,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 @pytest.fixture
@@ -262,3 +255,24 @@ async def test_a_preview_that_is_too_large_or_none_is_refused_whoever_wrote_it(
         await moderate_generation(studio, job.id, judge(Decision.REVIEW))
     with pytest.raises(NotFound):
         await preview_frame(studio, creator, job.id)
+
+
+@pytest.mark.parametrize("begun", [MOST_BEGUN, MOST_BEGUN + 1])
+async def test_a_clip_that_ends_whoever_opens_it_goes_to_a_person_unopened(
+    studio: Studio, worker: MessageWorker, begun: int
+) -> None:
+    order = await rendered(studio, worker, await make_creator(studio))
+    opened: list[ClipFiles] = []
+
+    def clip(files: ClipFiles) -> Ruling:
+        opened.append(files)
+        return judge(Decision.ALLOW)(files)
+
+    _clip, image, unopened = make_judges(FakeClassifier(), default_policy())
+    steps = moderation_steps(clip, image, unopened)
+    await steps[Consumer.MODERATE](studio, BegunStep(subject=order.job_id, payload={}, begun=begun))
+    tried_again = begun <= MOST_BEGUN
+    assert bool(opened) is tried_again
+    async with studio.db.reading() as session:
+        job = await session.get_one(Job, order.job_id)
+    assert job.state == ("approved" if tried_again else "in_review")

@@ -1,13 +1,9 @@
 """A worker that has reported, before a control plane that is slow to listen: no second render."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import text
 
 from backend.contracts import AttemptPhase, AttemptStatus, CheckpointRef, Order
-from backend.db.engine import Database
 from backend.domain.generation import JobState
 from backend.services.accept_report import accept_report
 from backend.services.drop_checkpoints import drop_checkpoints
@@ -16,21 +12,9 @@ from backend.services.get_generation import get_generation
 from backend.studio import Studio
 from tests.integration.life_rig import (
     MessageWorker,
-    empty,
-    ledger_is_sound,
     make_creator,
-    open_test_studio,
     submit,
 )
-
-
-@pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    await empty(db)
-    made = open_test_studio(db, valkey_url, tmp_path)
-    yield made
-    await ledger_is_sound(made)
-    await made.wakeups.close()
 
 
 def reported(worker: MessageWorker, order: Order) -> AttemptStatus:

@@ -23,6 +23,7 @@ class OutboxRow(SQLModel, table=True):
     payload: dict[str, object] = c.data()
     trace_id: str = c.text(default="")
     tries: int = c.number()
+    begun: int = c.number()
     last_error: str = c.text(default="")
     created_at: Moment = c.created_at()
     available_at: Moment = c.created_at()

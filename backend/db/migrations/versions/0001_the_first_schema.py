@@ -55,6 +55,7 @@ def upgrade() -> None:
     sa.Column('payload', postgresql.JSONB(astext_type=sa.Text()), server_default='{}', nullable=False),
     sa.Column('trace_id', sa.Text(), server_default='', nullable=False),
     sa.Column('tries', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('begun', sa.Integer(), server_default='0', nullable=False),
     sa.Column('last_error', sa.Text(), server_default='', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('available_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
