@@ -23,6 +23,9 @@ from frontend.views import (
     QuoteView,
 )
 
+MOST_UNDER_WAY = 100
+"""Jobs on their way that are read at once."""
+
 
 class Refused(Exception):
     """The studio said no. `message` is for the creator and says what would be right; `field` names the culprit.
@@ -86,7 +89,7 @@ class Gateway(Protocol):
         ...
 
     async def jobs(self, who: AccountView) -> list[JobView]:
-        """Jobs on their way, the oldest first, then those that ended lately without a clip."""
+        """Jobs on their way, at most `MOST_UNDER_WAY` and the oldest first, then those that just ended without one."""
         ...
 
     async def cancel(self, who: AccountView, job_id: str, *, seen_steps: int | None = None) -> JobView:

@@ -51,7 +51,7 @@ from backend.web_process import WebProcess
 from frontend import money_wording, wording
 from frontend.attempt_wording import attempts_param
 from frontend.clean_arguments import cleaned
-from frontend.gateway import Changes, NotAllowed, NotSignedIn, Refused, Unavailable
+from frontend.gateway import MOST_UNDER_WAY, Changes, NotAllowed, NotSignedIn, Refused, Unavailable
 from frontend.money_views import CreditsView, ReceiptPage
 from frontend.views import (
     AccountView,
@@ -79,7 +79,6 @@ _SHOWS = {
     "stopped": StateFilter.STOPPED,
     "all": StateFilter.SETTLED,
 }
-_MOST_UNDER_WAY = 100
 _MOST_ENDED = 6
 _ENDED_SHOWN_FOR = timedelta(hours=1)
 _LEDGER_PAGE = 6
@@ -204,7 +203,7 @@ class StudioGateway:
             list_generations(
                 studio,
                 principal,
-                limit=_MOST_UNDER_WAY,
+                limit=MOST_UNDER_WAY,
                 order=Order.OLDEST_FIRST,
                 states=StateFilter.UNDER_WAY,
             ),

@@ -7,6 +7,7 @@ import reflex as rx
 from frontend.components.controls import button, dialog, link_button
 from frontend.components.faces import empty, failed, skeleton_rows
 from frontend.components.strips import ended_line, ended_lines, job_strip, ready_strip, review_strip
+from frontend.gateway import MOST_UNDER_WAY
 from frontend.layouts.shell import shell
 from frontend.states.jobs import Jobs
 
@@ -76,6 +77,13 @@ def _lists() -> rx.Component:
                     "Send a prompt and follow it here: its place in the queue, each step, the picture as it sharpens.",
                     link_button("Write a prompt", "/", tone="primary"),
                 ),
+            ),
+        ),
+        rx.cond(
+            Jobs.more_wait,
+            rx.el.p(
+                f"These are the first {MOST_UNDER_WAY}. What waits behind them is listed as they end.",
+                class_name="quiet-words",
             ),
         ),
         _in_review(),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import reflex as rx
 from reflex.event import EventSpec
 
-from frontend.gateway import Refused, Unavailable, gateway
+from frontend.gateway import MOST_UNDER_WAY, Refused, Unavailable, gateway
 from frontend.states import browser
 from frontend.states.session import Session
 from frontend.views import AccountView, ClipView, JobView
@@ -57,6 +57,11 @@ class Jobs(Session):
     def on_their_way(self) -> list[JobView]:
         """Jobs that the studio works on or will."""
         return [job for job in self.jobs if not job.ended and not job.in_review]
+
+    @rx.var
+    def more_wait(self) -> bool:
+        """Whether others may wait behind those that are listed."""
+        return sum(not job.ended for job in self.jobs) >= MOST_UNDER_WAY
 
     @rx.var
     def in_review(self) -> list[JobView]:

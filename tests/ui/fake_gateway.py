@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from backend.recipes import mini_world
-from frontend.gateway import NotAllowed, Refused
+from frontend.gateway import MOST_UNDER_WAY, NotAllowed, Refused
 from frontend.views import (
     AccountView,
     CaseView,
@@ -150,6 +150,7 @@ ACCOUNTS = {
     "reviewed": _somebody("acc_8", "reviewed"),
     "sender": _somebody("acc_10", "sender"),
     "busy": _somebody("acc_11", "busy"),
+    "crowded": _somebody("acc_12", "crowded"),
     "unlucky": _somebody("acc_9", "unlucky"),
     "poor": AccountView(
         id="acc_5", email="poor@studio.example", tier="Free", credits=3, credits_label="3", signed_in=True
@@ -394,6 +395,7 @@ class FakeGateway(FakeMoney):
             "acc_7": Desk([], [], []),
             "acc_10": Desk([], [], []),
             "acc_11": Desk([], [replace(_jobs()[1], id=f"video_51{i:02d}") for i in range(18)], []),
+            "acc_12": Desk([], [replace(_jobs()[1], id=f"video_52{i:03d}") for i in range(104)], []),
             "acc_8": Desk([], [job for job in _jobs() if job.in_review], []),
             "acc_9": Desk(
                 [],
@@ -553,7 +555,9 @@ class FakeGateway(FakeMoney):
 
     async def jobs(self, who: AccountView) -> list[JobView]:
         self.calls.append("jobs")
-        return list(self._desk(who).jobs)
+        jobs = self._desk(who).jobs
+        under_way = [job for job in jobs if not job.ended][:MOST_UNDER_WAY]
+        return under_way + [job for job in jobs if job.ended]
 
     async def cancel(self, who: AccountView, job_id: str, *, seen_steps: int | None = None) -> JobView:
         self.calls.append("cancel")

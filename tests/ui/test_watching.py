@@ -160,6 +160,13 @@ def test_a_job_just_sent_is_seen_however_many_are_before_it(visit: Callable[...,
     page.wait_for_url("**/progress")
 
 
+def test_it_is_said_that_more_wait_than_are_listed(visit: Callable[..., Visitor]) -> None:
+    page = visit("crowded").go("/progress", ".strip")
+    page.get_by_text("These are the first 100.").wait_for()
+    page = visit("busy").go("/progress", ".strip")
+    assert page.get_by_text("These are the first 100.").count() == 0
+
+
 def test_nothing_is_headed_latest_before_there_is_a_clip(visit: Callable[..., Visitor]) -> None:
     page = visit("busy").go("/", ".behind")
     assert page.get_by_role("heading", name="Latest").count() == 0
