@@ -41,7 +41,6 @@ class Reporter:
             outcome=outcome,
             message=message,
             steps_done=run.step,
-            steps=run.steps,
             resumed_from_step=run.resumed_from_step,
             identity=run.identity,
             checkpoint=run.durable,

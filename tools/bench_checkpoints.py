@@ -98,7 +98,6 @@ class Measurement:
             recipe_revision=self._recipe.revision,
             spec=self._spec,
             objects=OrderObjects(**dict.fromkeys(OrderObjects.model_fields, nowhere)),
-            lease_s=10.0,
             checkpoint_every_s=every_s,
             preview_every_s=NEVER_S,
         )

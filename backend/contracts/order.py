@@ -90,7 +90,6 @@ class Order(Envelope):
     spec: RenderSpec
     objects: OrderObjects
     resume: ResumeFrom | None = None
-    lease_s: float
     checkpoint_every_s: float
     preview_every_s: float = 0.5
     saves_memory: bool = False

@@ -91,7 +91,6 @@ class Report(Envelope):
     cause: FailureCause | None = None
     message: Prose = ""
     steps_done: Steps = 0
-    steps: Steps = 0
     resumed_from_step: Steps = 0
     exact_resume: bool = True
     identity: Line = ""

@@ -20,7 +20,6 @@ from backend.contracts import (
     SignedObject,
 )
 from backend.db.models import Attempt, Job, Upload
-from backend.domain.attempt import LEASE
 from backend.domain.spec import GenerationSpec, UnreadableSpec
 from backend.recipes import CATALOGUE
 from backend.storage import Reader
@@ -139,7 +138,6 @@ async def build_order(
             checkpoint_b=checkpoint_b,
         ),
         resume=await _resume(studio, job),
-        lease_s=LEASE.total_seconds(),
         checkpoint_every_s=recipe.checkpoint_every_s if recipe is not None else CHECKPOINT_EVERY_S,
         saves_memory=attempt.saves_memory,
         batch=Batch(id=attempt.batch, size=attempt.batch_size) if attempt.batch is not None else None,

@@ -223,7 +223,6 @@ class MessageWorker:
             artifacts=artifacts,
             checkpoint=checkpoint,
             steps_done=order.spec.num_inference_steps if outcome is Outcome.DONE else 0,
-            steps=order.spec.num_inference_steps,
         )
 
 

@@ -291,7 +291,6 @@ def make_order(
             **{field: server.signed(f"jobs/{job}/{fence}/{file}") for field, file in keys.items()}
         ),
         resume=resume,
-        lease_s=10.0,
         checkpoint_every_s=checkpoint_every_s,
         preview_every_s=0.0,
     )
