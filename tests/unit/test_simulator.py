@@ -10,6 +10,7 @@ import pytest
 from backend.domain.shares import TierShare, effective_weights
 from backend.domain.tiers import TIERS
 from backend.simulator.backlogged import backlogged
+from backend.simulator.forced import forced_gpu_s
 from backend.simulator.generate import TraceOptions, generate
 from backend.simulator.policies import PolicyName
 from backend.simulator.report import Figures, figures_of
@@ -41,8 +42,13 @@ def simulated(
 
 
 @cache
+def ran(policy: PolicyName) -> Outcome:
+    return simulated(shipped_trace(), policy)
+
+
+@cache
 def shipped(policy: PolicyName) -> Figures:
-    return figures_of(simulated(shipped_trace(), policy))
+    return figures_of(ran(policy))
 
 
 def test_switches_are_rare_and_busy_time_is_useful() -> None:
@@ -62,6 +68,32 @@ def test_light_accounts_wait_a_fiftieth_of_what_they_wait_first_come_first_serve
     assert slow[PolicyName.PRIORITY] is not None
     assert slow[PolicyName.FAIR] <= slow[PolicyName.FIFO] / 50
     assert slow[PolicyName.FAIR] <= slow[PolicyName.PRIORITY] / 50
+
+
+def test_no_more_is_refused_than_capacity_forces_where_every_job_keeps_its_ceiling() -> None:
+    outcome = ran(PolicyName.FAIR)
+    refused_s = sum(fate.job.gpu_s for fate in outcome.fates if fate.refused)
+    capacity = 8 * outcome.useful_s / (outcome.useful_s + outcome.switch_s)
+    assert 0 < refused_s <= 1.05 * forced_gpu_s(shipped_trace(), SHARES, capacity)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "forced_s"),
+    [
+        pytest.param([(0, 60), (0, 60)], 0, id="both within their time"),
+        pytest.param([(0, 800), (0, 800)], 0, id="the second starts within its ceiling and may end later"),
+        pytest.param([(0, 1000)] * 4, 2100, id="one machine, four at once"),
+        pytest.param([(0, 1000), (5000, 1000)], 0, id="each after the other"),
+    ],
+)
+def test_what_capacity_forces_is_what_no_machine_is_left_for(
+    jobs: list[tuple[float, float]], forced_s: float
+) -> None:
+    rows = [
+        TraceJob(arrival_s=at, user=f"u{n}", tier="free", model="m", gpu_s=work, vram_gb=1.0)
+        for n, (at, work) in enumerate(jobs)
+    ]
+    assert forced_gpu_s(rows, SHARES, 1.0) == pytest.approx(forced_s)
 
 
 def test_nobody_inside_their_share_passes_their_tiers_ceiling() -> None:
