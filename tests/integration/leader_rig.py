@@ -176,11 +176,17 @@ class HandLeader:
 
     @contextmanager
     def worker(
-        self, worker_id: str, *, engine: str = "fake", **environment: str
+        self,
+        worker_id: str,
+        *,
+        engine: str = "fake",
+        program: Sequence[str] = ("-m", "gpu_worker.main"),
+        **environment: str,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A real worker process."""
+        server = SimpleNamespace(url=self.api_url)
         process = start_worker_process(
-            self.valkey_url, SimpleNamespace(url=self.api_url), worker_id, engine=engine, **environment
+            self.valkey_url, server, worker_id, engine=engine, program=program, **environment
         )
         try:
             yield process

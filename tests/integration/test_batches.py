@@ -24,14 +24,18 @@ from backend.services.cancel_generation import cancel_generation
 from backend.services.delete_generation import delete_generation
 from backend.services.dispatch_generation import Term, dispatch_batch, dispatch_generation, due_orders
 from backend.services.expire_leases import expire_leases, expire_stalled
+from backend.services.moderate_generation import moderate_generation
 from backend.services.preempt_generation import preempt_generation
+from backend.services.publish_generation import publish_generation
 from backend.studio import Studio
 from gpu_worker.fake_engine import FakeEngine, FakeSettings, Fault
 from jobs import dispatch
 from jobs.dispatch import Dispatcher
+from moderation.verdict import Verdict
 from tests.integration.leader_rig import HandLeader, hand_leader
 from tests.integration.life_rig import (
     MessageWorker,
+    judge,
     lead,
     ledger_is_sound,
     make_creator,
@@ -333,6 +337,49 @@ async def test_all_members_of_a_worker_that_dies_go_on_and_alone(
         assert order.fence == 2
         await second.finish(order)
         assert await _state(studio, job_id) == "moderating"
+
+
+# No shipped recipe is batched yet: the worker process is told of one that is.
+BATCHING_WORKER = f"""
+from dataclasses import replace
+from gpu_worker import served
+from gpu_worker.main import main
+served.CATALOGUE = {{"mini": replace(served.CATALOGUE["mini"], max_batch={MOST})}}
+raise SystemExit(main())
+"""
+
+
+async def test_a_worker_killed_in_mid_batch_costs_no_member_its_clip_or_a_second_charge(
+    leader: HandLeader,
+) -> None:
+    creator = await make_creator(leader.studio, credits=10_000)
+    jobs = [
+        (await submit(leader.studio, creator, seed=seed, num_inference_steps=200)).id for seed in range(MOST)
+    ]
+    leader.watched.update(dict.fromkeys(jobs, creator))
+    with leader.worker("w1", program=("-c", BATCHING_WORKER), ZOETROPE_FAKE_STEP_S="0.05") as process:
+        await leader.until_registered("w1")
+        orders = await leader.give_batch(jobs, "w1")
+        # In one pass: all of them step at once.
+        await leader.until("their steps", lambda: all(leader.at_step(order, 10) for order in orders))
+        process.kill()
+        process.wait()
+    for job_id, order in zip(jobs, orders, strict=True):
+        await leader.until_state(job_id, "queued")
+        assert (await leader.attempt(order)).cause == Cause.LEASE_EXPIRED
+    async with leader.studio.db.reading() as session:
+        found = await scheduling_state.read_jobs(session, {}, jobs)
+    assert {now.job.batch_key for now in found.values()} == {""}, "one of them may have killed it"
+    with leader.worker("w2"):
+        await leader.until_registered("w2")
+        for job_id in jobs:
+            assert (await leader.give(job_id, "w2")).fence == 2
+            await leader.until_state(job_id, "moderating")
+            await moderate_generation(leader.studio, job_id, judge(Verdict.ALLOW))
+            await publish_generation(leader.studio, job_id)
+    for job_id in jobs:
+        done = await leader.job(job_id)
+        assert (done.state, done.charged) == ("completed", done.quoted)
 
 
 async def test_a_failed_member_leaves_its_neighbours_lease_and_fence_alone(

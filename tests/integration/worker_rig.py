@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -350,11 +350,12 @@ def start_worker_process(
     worker_id: str = WORKER,
     *,
     engine: str = "fake",
+    program: Sequence[str] = ("-m", "gpu_worker.main"),
     **environment: str,
 ) -> subprocess.Popen[bytes]:
     """`python -m gpu_worker.main` with an environment of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "gpu_worker.main"],
+        [sys.executable, *program],
         cwd=CHECKOUT,
         env={
             "PATH": os.environ["PATH"],
