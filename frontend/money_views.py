@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiptView:
-    """What one job cost, and why. `href` is empty when its clip is gone."""
+    """What one job cost, and why: `short` in a list, `why` on its own. `href` is empty when its clip is gone."""
 
     id: str = ""
     what: str = ""
@@ -15,6 +15,7 @@ class ReceiptView:
     held: str = ""
     charged: str = ""
     refunded: str = ""
+    short: str = ""
     why: str = ""
     drawn: str = ""
     open: bool = False

@@ -4,6 +4,7 @@ from datetime import datetime
 from urllib.parse import quote as quote_url
 
 from backend.domain.credits import GrantSource, HoldState
+from backend.domain.receipt import Outcome
 from backend.services.get_credits import CreditsView as Credits
 from backend.services.get_receipt import ReceiptView as Receipt
 from backend.services.quote_generation import Quote
@@ -33,6 +34,17 @@ def shortfall(quote: Quote, *, now: datetime) -> tuple[str, str]:
     return f"{quote.shortfall} Fewer steps cost less.", again_at
 
 
+_SHORT = {
+    Outcome.HELD: "On its way",
+    Outcome.DELIVERED: "Delivered",
+    Outcome.CANCELLED_UNSTARTED: "Cancelled before it began",
+    Outcome.CANCELLED_WAITING: "Cancelled before a step counted",
+    Outcome.CANCELLED_IN_REVIEW: "Cancelled in review",
+    Outcome.FAILED: "Could not be made",
+    Outcome.BLOCKED: "Stopped by the rules",
+}
+
+
 def receipt_view(receipt: Receipt) -> ReceiptView:
     """What a job cost, in figures and in words."""
     under_way = receipt.state is HoldState.OPEN
@@ -45,6 +57,7 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
         held=f"{receipt.held:,}",
         charged="" if under_way else f"{receipt.charged:,}",
         refunded="" if under_way else f"{receipt.refunded:,}",
+        short=_SHORT.get(receipt.outcome, receipt.why),
         why=receipt.why,
         drawn=_drawn(receipt),
         open=under_way,

@@ -128,7 +128,7 @@ def _receipt(one: Any) -> rx.Component:
                 rx.el.a(one.what, href=one.href, class_name="row-what"),
                 rx.el.span(one.what, class_name="row-what"),
             ),
-            rx.el.span(time_ago(one.at), " · ", one.why, class_name="row-note"),
+            rx.el.span(time_ago(one.at), " · ", one.short, class_name="row-note", title=one.why),
         ),
         rx.el.td(
             rx.cond(one.open, one.held, one.charged),
@@ -139,7 +139,7 @@ def _receipt(one: Any) -> rx.Component:
             ),
             class_name="number",
         ),
-        rx.el.td(one.refunded, class_name="number"),
+        rx.el.td(rx.cond(one.open | (one.refunded == "0"), "–", one.refunded), class_name="number"),
     )
 
 

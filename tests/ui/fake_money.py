@@ -65,6 +65,7 @@ def receipt_of(clip_id: str, prompt: str, *, at: datetime) -> ReceiptView:
         held="2",
         charged="2",
         refunded="0",
+        short="Delivered",
         why="The clip was delivered, at the price that was quoted.",
         drawn="Paid with 2 monthly credits.",
     )
@@ -125,6 +126,7 @@ class FakeMoney:
                 at=ago.isoformat(),
                 quoted="6",
                 held="6",
+                short="On its way",
                 why="Set aside until the clip is there. Nothing is charged before.",
                 open=True,
             ),
@@ -140,6 +142,7 @@ class FakeMoney:
                 held="12",
                 charged="4",
                 refunded="8",
+                short="Cancelled after 8 of 24 steps: 8/24 of 12, rounded down.",
                 why="Cancelled after 8 of 24 steps: 8/24 of 12, rounded down.",
             ),
             ReceiptView(
@@ -150,6 +153,7 @@ class FakeMoney:
                 held="1,200",
                 charged="0",
                 refunded="1,200",
+                short="Could not be made",
                 why="It could not be made. Nothing is charged.",
             ),
         ]

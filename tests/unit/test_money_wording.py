@@ -79,6 +79,8 @@ def test_no_time_is_named_when_the_next_month_is_not_enough_or_not_given() -> No
 def test_a_receipt_says_which_credits_paid() -> None:
     shown = receipt_view(RECEIPT)
     assert (shown.quoted, shown.charged, shown.refunded, shown.href) == ("12", "4", "8", "/clips/video_1")
+    assert shown.short == "Why.", "how a part of the price was reached is said in full"
+    assert receipt_view(replace(RECEIPT, outcome=Outcome.DELIVERED)).short == "Delivered"
     assert shown.drawn == "Paid with 3 monthly and 1 bought credits."
     still = receipt_view(replace(RECEIPT, state=HoldState.OPEN, charged=0, refunded=0, ended_at=None))
     assert still.open
