@@ -100,6 +100,9 @@ def simulate(
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Tiers' weights: free=1,plus=2,pro=4.")] = None,
     seed: Annotated[int, typer.Option(help="For crashes.")] = 1,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="All three policies, one after another, whatever --policy says.")
+    ] = False,
     refuse: Annotated[bool, typer.Option("--refuse/--accept-all", help="Bound each tier's backlog.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
 ) -> None:
@@ -109,21 +112,28 @@ def simulate(
     shares = _shares(jobs, weights)
     if switch_s < 0 or (mtbf is not None and mtbf <= 0) or (halve_at is not None and halve_at < 0):
         raise SimulationError("--switch-s and --halve-at are at least 0, --mtbf is above 0.")
-    outcome = Simulation(
-        jobs,
-        Fleet(
-            memory_gb=memory_gb,
-            switch_s=switch_s,
-            mtbf_s=math.inf if mtbf is None else mtbf,
-            halve_at_s=math.inf if halve_at is None else halve_at,
-        ),
-        policy=policy,
-        shares=shares,
-        refuse=refuse,
-        seed=seed,
-    ).run()
-    figures = figures_of(outcome)
-    print(json.dumps(figures, indent=2) if as_json else "\n".join(_figures_table(figures)))
+    machines = Fleet(
+        memory_gb=memory_gb,
+        switch_s=switch_s,
+        mtbf_s=math.inf if mtbf is None else mtbf,
+        halve_at_s=math.inf if halve_at is None else halve_at,
+    )
+
+    def run(policy: PolicyName) -> Figures:
+        return figures_of(
+            Simulation(jobs, machines, policy=policy, shares=shares, refuse=refuse, seed=seed).run()
+        )
+
+    if not compare:
+        figures = run(policy)
+        print(json.dumps(figures, indent=2) if as_json else "\n".join(_figures_table(figures)))
+        return
+    by_policy = {each.value: run(each) for each in PolicyName}
+    if as_json:
+        print(json.dumps(by_policy, indent=2))
+        return
+    for name, figures in by_policy.items():
+        print("\n".join([name, *(f"  {line}" for line in _figures_table(figures))]))
 
 
 def _fleet(gpus: int | None, fleet: str | None) -> list[float]:
