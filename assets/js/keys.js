@@ -39,8 +39,12 @@ function moveBeside(key) {
   return true;
 }
 
+// What is selected goes before the tile that has the focus, and that before the page.
 const press = (verb) => {
-  const button = current()?.querySelector(`[data-verb="${verb}"]`) ?? document.querySelector(`[data-page-verb="${verb}"]`);
+  const button =
+    document.querySelector(`[data-selection-verb="${verb}"]`) ??
+    current()?.querySelector(`[data-verb="${verb}"]`) ??
+    document.querySelector(`[data-page-verb="${verb}"]`);
   button?.click();
   return Boolean(button);
 };
@@ -86,7 +90,8 @@ const PLAYER_KEYS = {
 export function watchKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape" && typing(event.target) && event.target.matches("[data-search]")) event.target.blur();
+    // Escape leaves a field for the keys of its room.
+    if (event.key === "Escape" && typing(event.target) && event.target.closest("[data-keys]")) event.target.blur();
     if (typing(event.target) || document.querySelector("dialog[open]")) return;
     const player = document.querySelector("z-player");
     const onButton = event.target.closest?.("button, a[href]:not([data-tile-link]), summary, [role=slider], label");

@@ -108,6 +108,22 @@ def _tools() -> rx.Component:
     )
 
 
+def _select_mode() -> rx.Component:
+    """For a finger, which can't hover: then a tap selects, and buttons that nobody sees are not in its way."""
+    return rx.cond(
+        Gallery.clips.length() > 0,
+        rx.el.div(
+            button(
+                rx.cond(Gallery.selecting, "Done", "Select"),
+                tone="quiet",
+                on_click=Gallery.toggle_selecting,
+                class_name="select-mode",
+            ),
+            class_name="head-side",
+        ),
+    )
+
+
 def _nothing() -> rx.Component:
     return rx.cond(
         Gallery.filtered,
@@ -133,8 +149,19 @@ def _selection() -> rx.Component:
         Gallery.selected_count > 0,
         rx.el.div(
             rx.el.p(Gallery.selected_count, " selected", class_name="selection-count", aria_live="polite"),
-            button("Favourite", icon_name="heart", on_click=Gallery.favourite_selected),
-            button("Delete", icon_name="trash", tone="danger", on_click=Gallery.ask_to_delete("")),
+            button(
+                "Favourite",
+                icon_name="heart",
+                on_click=Gallery.favourite_selected,
+                custom_attrs={"data-selection-verb": "favourite"},
+            ),
+            button(
+                "Delete",
+                icon_name="trash",
+                tone="danger",
+                on_click=Gallery.ask_to_delete(""),
+                custom_attrs={"data-selection-verb": "delete"},
+            ),
             icon_button("close", "Clear the selection", on_click=Gallery.select_none),
             class_name="selection",
             role="toolbar",
@@ -171,7 +198,10 @@ def gallery_page() -> rx.Component:
                 rx.cond(
                     Gallery.clips.length() > 0,
                     rx.fragment(
-                        wall(Gallery.clips, tile=_tile, class_name="wall-gallery"),
+                        rx.el.div(
+                            wall(Gallery.clips, tile=_tile, class_name="wall-gallery"),
+                            class_name=rx.cond(Gallery.selecting, "wall-selecting", ""),
+                        ),
                         rx.cond(
                             Gallery.cursor != "",
                             rx.el.div(button("Load more", on_click=Gallery.more), class_name="wall-more"),
@@ -185,6 +215,7 @@ def gallery_page() -> rx.Component:
         _selection(),
         _delete_dialog(),
         keys_help(_KEYS),
+        head=_select_mode(),
         here="/gallery",
         class_name="room-gallery",
     )

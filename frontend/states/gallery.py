@@ -20,7 +20,7 @@ MOST_READ_AT_ONCE = 100
 
 
 class Gallery(Jobs):
-    """A wall of clips."""
+    """A wall of clips. `selecting`: a tap on one selects it."""
 
     clips: list[ClipView] = []
     cursor: str = ""
@@ -29,6 +29,7 @@ class Gallery(Jobs):
     read: bool = False
     wall_trouble: str = ""
     selected: list[str] = []
+    selecting: bool = False
     leaving: list[str] = []
 
     @rx.var
@@ -75,6 +76,7 @@ class Gallery(Jobs):
         show, search = asked.get("show", ""), asked.get("q", "")
         self.show = show if show in SHOWS else "ready"
         self.search = search.strip()[:MOST_WORDS_CHARS]
+        self.selecting = False
         await self._read_wall(who)
         return browser.set_field("[data-search]", self.search)
 
@@ -170,11 +172,24 @@ class Gallery(Jobs):
         return None
 
     @rx.event
+    async def toggle_selecting(self) -> EventSpec | None:
+        """Select by taps; or stop that, and let all clips go."""
+        await self._who()
+        if self.selecting:
+            self._let_go()
+        else:
+            self.selecting = True
+        return None
+
+    @rx.event
     async def select_none(self) -> EventSpec | None:
         """Let all clips go."""
         await self._who()
-        self.selected = []
+        self._let_go()
         return None
+
+    def _let_go(self) -> None:
+        self.selected, self.selecting = [], False
 
     @rx.event
     async def favourite_selected(self) -> EventSpec | None:
@@ -183,7 +198,7 @@ class Gallery(Jobs):
         chosen = list(self.selected)
         for clip_id in chosen:
             await gateway().set_favourite(who, clip_id, True)
-        self.selected = []
+        self._let_go()
         await self._read_wall(who, at_least=len(self.clips))
         return browser.toast(
             f"{len(chosen)} marked as favourites." if len(chosen) > 1 else "Marked as a favourite."
@@ -202,6 +217,7 @@ class Gallery(Jobs):
         who = await self._who()
         gone = await gateway().delete_clips(who, self.leaving)
         self.selected = [clip_id for clip_id in self.selected if clip_id not in self.leaving]
+        self.selecting = self.selecting and bool(self.selected)
         self.leaving = []
         # As far as it was read: a wall that shrinks loses one's place.
         await self._read_wall(who, at_least=len(self.clips) - gone)

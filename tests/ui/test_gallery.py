@@ -1,9 +1,11 @@
 """The gallery: found by words, filtered by chips, worked by keys, and as long as it was after a deletion."""
 
+import io
 from collections.abc import Callable
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.ui.conftest import Visitor
 
@@ -149,3 +151,67 @@ def test_a_finished_clip_hangs_there_at_once(visit: Callable[..., Visitor], serv
     page.wait_for_function(f"document.querySelector('[data-tile]').dataset.tile === '{made}'")
     assert page.evaluate("window.same")
     assert page.locator(".toast").count() == 0
+
+
+def test_a_tile_with_the_focus_is_ringed_over_its_picture(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator", color_scheme="dark", reduced_motion="reduce").go("/gallery", "z-wall[data-laid]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    page.keyboard.press("j")
+    page.wait_for_function("document.querySelector('[data-tile] img').complete")
+    cool = page.evaluate(
+        """() => {
+          const probe = document.body.appendChild(document.createElement("i"));
+          probe.style.color = "var(--cool)";
+          return getComputedStyle(probe).color.match(/[0-9]+/g).slice(0, 3).map(Number);
+        }"""
+    )
+    picture = Image.open(io.BytesIO(page.locator("[data-tile]").first.screenshot())).convert("RGB")
+    middle = picture.height // 2
+    for at in ((1, middle), (picture.width - 2, middle), (picture.width // 2, 1)):
+        found = picture.getpixel(at)
+        assert isinstance(found, tuple)
+        assert all(abs(got - wanted) < 16 for got, wanted in zip(found, cool, strict=True)), (at, found)
+
+
+def test_a_finger_opens_a_tile_wherever_it_taps_and_selects_once_asked_to(
+    visit: Callable[..., Visitor],
+) -> None:
+    visitor = visit("creator", width=390, height=844, has_touch=True, is_mobile=True)
+    page = visitor.go("/gallery", "z-wall[data-laid]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    first = page.locator("[data-tile]").first
+    opened = first.get_attribute("data-tile")
+    first.tap(position={"x": 14, "y": 14})
+    page.wait_for_url(f"**/clips/{opened}")
+    page.go_back()
+    page.wait_for_selector("z-wall[data-laid]")
+    page.get_by_role("button", name="Select", exact=True).tap()
+    for index in (0, 1):
+        page.locator("[data-tile]").nth(index).tap()
+    page.locator(".selection", has_text="2 selected").wait_for()
+    assert page.locator(".tile-selected").count() == 2
+    page.locator("[data-tile]").first.tap(position={"x": 14, "y": 14})
+    page.locator(".selection", has_text="1 selected").wait_for()
+    page.get_by_role("button", name="Done").tap()
+    page.wait_for_function("!document.querySelector('.selection, .tile-selected')")
+    page.locator("[data-tile]").nth(1).tap()
+    page.wait_for_url("**/clips/**")
+    assert visitor.complaints == []
+
+
+def test_keys_act_on_the_selection_before_the_tile_with_the_focus(visit: Callable[..., Visitor]) -> None:
+    page = visit("collector").go("/gallery", "z-wall[data-laid]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    for _ in range(2):
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+    page.locator(".selection", has_text="2 selected").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("d")
+    page.locator("#delete-clips", has_text="Delete 2 clips?").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".selection").get_by_role("button", name="Clear the selection").click()
+    page.locator(".selection").wait_for(state="detached")
+    page.locator("[data-tile-link]").nth(2).focus()
+    page.keyboard.press("d")
+    page.locator("#delete-clips", has_text="Delete this clip?").wait_for()

@@ -72,3 +72,16 @@ def test_the_way_in_says_how_many_wait(visit: Callable[..., Visitor]) -> None:
     badge = page.get_by_role("link", name="Moderation").locator(".rail-count")
     badge.wait_for()
     assert int(badge.inner_text()) > 0
+
+
+def test_escape_leaves_the_note_for_the_keys(visit: Callable[..., Visitor]) -> None:
+    page = visit("moderator").go("/moderation", ".case")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    page.keyboard.press("n")
+    page.wait_for_function("document.activeElement.id === 'note'")
+    page.keyboard.type("looks staged")
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.id !== 'note'")
+    page.keyboard.press("g")
+    page.wait_for_selector("[data-page-verb=grey][aria-pressed=true]")
+    assert page.input_value("#note") == "looks staged"
