@@ -32,7 +32,7 @@ _USUAL = Allowance(max_bytes=MIB, within_s=30.0)
 _FILES = Allowance(max_bytes=32 * MIB, within_s=300.0)
 # Parsed whole: enough for a picture of 9 MB as a data: URL. Larger ones come as files.
 _JSON = Allowance(max_bytes=12 * MIB, within_s=120.0)
-# Parsed character by character, in Python.
+# Fields alone: a picture comes as a file, or in JSON.
 _FORM = Allowance(max_bytes=256 * KIB, within_s=30.0)
 # Signed for a size of their own.
 _OBJECTS = Allowance(max_bytes=None, within_s=None, silence_s=60.0)

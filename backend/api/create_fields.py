@@ -100,8 +100,8 @@ def request_of(fields: Fields, upload_id: str | None) -> GenerationRequest:
         else None
     )
     return GenerationRequest(
-        prompt=fields.text("prompt") or "",
-        negative_prompt=fields.text("negative_prompt") or "",
+        prompt=fields.words("prompt"),
+        negative_prompt=fields.words("negative_prompt"),
         model=fields.text("model"),
         size=fields.text("size"),
         seconds=fields.text("seconds"),

@@ -8,12 +8,14 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import NoReturn
+from urllib.parse import parse_qsl
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from backend.domain.clean_text import clean_text, shown
 from backend.domain.errors import InvalidField
@@ -35,6 +37,8 @@ class Fields:
 
     values: Mapping[str, str]
     files: Mapping[str, UploadFile]
+    bare: frozenset[str] = frozenset()
+    """Those that came as a JSON number, true or false: no text."""
 
     async def close(self) -> None:
         """Delete what was spooled to disk."""
@@ -45,6 +49,12 @@ class Fields:
         """The field's text as it may be kept, or None when it is absent or empty. Raises `InvalidField`."""
         value = self.values.get(name)
         return clean_text(value, param=name) or None if value else None
+
+    def words(self, name: str) -> str:
+        """What a person wrote, or an empty text. Raises `InvalidField`, also for a number that JSON says is one."""
+        if name in self.bare:
+            raise InvalidField(f"{name} is a text, in quotes.", param=name)
+        return self.text(name) or ""
 
     def raw(self, name: str) -> str | None:
         """The field as it came, for a value of megabytes; None when it is absent or empty."""
@@ -83,40 +93,63 @@ class Fields:
 
 
 async def parse_body(request: Request) -> Fields:
-    """Read a create-like request's body. Raises `InvalidField` for one that can't be read."""
+    """Read a create-like request's body. Raises `InvalidField` for one that can't be read, or isn't whole."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in {"multipart/form-data", "application/x-www-form-urlencoded"}:
-        return await _form(request)
+    if kind == "multipart/form-data":
+        return await _multipart(request)
     body = await request.body()
     if not body:
         return Fields(values={}, files={})
-    values = (
-        _read_json(body) if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(_read_json, body)
-    )
-    return Fields(values=values, files={})
+    read = _read_urlencoded if kind == "application/x-www-form-urlencoded" else _read_json
+    return read(body) if len(body) <= PARSED_AT_ONCE_BYTES else await asyncio.to_thread(read, body)
 
 
-def _read_json(body: bytes) -> dict[str, str]:
+def _read_json(body: bytes) -> Fields:
     # Counted first: the parser holds the whole process while it builds what it reads.
     if sum(body.count(sign) for sign in (b"{", b"[", b",")) > MAX_PARTS:
         raise InvalidField(f"A JSON body has {MAX_PARTS} brackets and commas at most.")
     try:
-        data = json.loads(body)
+        data = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidField("The body is neither multipart/form-data nor JSON that can be read.") from None
     if not isinstance(data, dict):
         raise InvalidField("The body is a JSON object with the fields of the request.")
     values: dict[str, str] = {}
-    _flatten(data, "", values)
-    return values
+    bare: set[str] = set()
+    _flatten(data, "", values, bare)
+    return Fields(values=values, files={}, bare=frozenset(bare))
 
 
-async def _form(request: Request) -> Fields:
+def _no_constant(name: str) -> NoReturn:
+    """JSON knows no NaN and no Infinity; Python's parser would take them."""
+    raise ValueError(name)
+
+
+def _read_urlencoded(body: bytes) -> Fields:
     try:
-        form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except (MultiPartException, HTTPException) as error:
-        reason = getattr(error, "message", None) or getattr(error, "detail", "")
-        raise InvalidField(f"The form can't be read: {reason}") from None
+        # As text, not as bytes: parse_qsl takes no bytes past ASCII, which curl -d sends as they are.
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS, separator="&"
+        )
+    except UnicodeDecodeError:
+        raise InvalidField("The form can't be read: its text is UTF-8, percent-encoded.") from None
+    except ValueError:
+        raise InvalidField(f"A request has {MAX_FIELDS} fields at most.") from None
+    return Fields(values=dict(pairs), files={})
+
+
+async def _multipart(request: Request) -> Fields:
+    try:
+        async with aclosing(request.stream()) as stream:
+            form = await _WholeForm(
+                request.headers,
+                stream,
+                max_files=MAX_FILES,
+                max_fields=MAX_FIELDS,
+                max_part_size=MAX_FIELD_BYTES,
+            ).parse()
+    except MultiPartException as error:
+        raise InvalidField(f"The form can't be read: {error.message}") from None
     values: dict[str, str] = {}
     files: dict[str, UploadFile] = {}
     for name, value in form.multi_items():
@@ -127,7 +160,41 @@ async def _form(request: Request) -> Fields:
     return Fields(values=values, files=files)
 
 
-def _flatten(data: Mapping[str, object], prefix: str, into: dict[str, str]) -> None:
+class _WholeForm(MultiPartParser):
+    """Starlette's parser takes a form that ends in the middle for one with fewer or shorter parts: this one refuses it.
+
+    It also takes UTF-8 alone, where Starlette reads any other bytes as Latin-1.
+    """
+
+    _ended = False
+
+    def on_part_end(self) -> None:
+        """Keep a part."""
+        part = self._current_part
+        if part.file is not None:
+            super().on_part_end()
+            return
+        name = shown(part.field_name)
+        try:
+            self.items.append((part.field_name, part.data.decode()))
+        except UnicodeDecodeError:
+            raise InvalidField(f"{name} is not text in UTF-8.", param=name) from None
+
+    def on_end(self) -> None:
+        """The closing boundary came."""
+        self._ended = True
+
+    async def parse(self) -> FormData:
+        """The form. Raises `InvalidField` for one without its end, or of bytes that are no text."""
+        form = await super().parse()
+        if not self._ended:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise InvalidField("The form ends in the middle; send it again.")
+        return form
+
+
+def _flatten(data: Mapping[str, object], prefix: str, into: dict[str, str], bare: set[str]) -> None:
     for key, value in data.items():
         name = f"{prefix}[{key}]" if prefix else str(key)
         match value:
@@ -135,12 +202,14 @@ def _flatten(data: Mapping[str, object], prefix: str, into: dict[str, str]) -> N
                 continue
             case bool():
                 into[name] = "true" if value else "false"
+                bare.add(name)
             case str():
                 into[name] = value
             case int() | float():
                 into[name] = repr(value)
+                bare.add(name)
             case dict() if not prefix:
-                _flatten(value, name, into)
+                _flatten(value, name, into, bare)
             case _:
                 raise InvalidField(
                     f"{shown(name)} has a value of a kind that isn't taken here.", param=shown(name)
