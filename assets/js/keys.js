@@ -87,12 +87,25 @@ const PLAYER_KEYS = {
   Enter: (p) => p.fill(),
 };
 
+// A held key goes on moving; it presses nothing a second time.
+const MAY_REPEAT = new Set(["j", "k", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", ",", "."]);
+
+/** The second half of a double click was meant for the case that lay there before the first. */
+function decideOnce(event) {
+  if (event.detail > 1 && event.target.closest?.("[data-page-verb=allow], [data-page-verb=block]")) event.stopPropagation();
+}
+
 export function watchKeys() {
+  window.addEventListener("click", decideOnce, true);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     // Escape leaves a field for the keys of its room.
     if (event.key === "Escape" && typing(event.target) && event.target.closest("[data-keys]")) event.target.blur();
     if (typing(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.repeat && !MAY_REPEAT.has(event.key)) {
+      if (event.key === " " || event.key === "Enter") event.preventDefault();
+      return;
+    }
     const player = document.querySelector("z-player");
     const onButton = event.target.closest?.("button, a[href]:not([data-tile-link]), summary, [role=slider], label");
     if (event.key === " ") {

@@ -173,6 +173,7 @@ def _decision() -> rx.Component:
             class_name="facts",
         ),
         rx.el.form(
+            rx.el.input(type="hidden", name="case_id", value=Moderation.case.id),
             rx.el.label("Note", html_for="note", class_name="field-label"),
             rx.el.textarea(
                 id="note",

@@ -32,6 +32,7 @@ class Moderation(Jobs):
     queue_trouble: str = ""
     decided: int = 0
     _last_allowed: str = ""
+    _last_decided: str = ""
 
     async def _read_cases(self, who: AccountView, keep: str = "") -> None:
         try:
@@ -114,12 +115,12 @@ class Moderation(Jobs):
 
     @rx.event
     async def allow(self, fields: dict[str, Any] | None = None) -> list[EventSpec] | EventSpec | None:
-        """Let the case on the table through, with the note; the next one follows by itself."""
+        """Let the case with the id in `fields` through, with their note; the next one follows by itself."""
         return await self._decide(allow=True, fields=fields)
 
     @rx.event
     async def block(self, fields: dict[str, Any] | None = None) -> list[EventSpec] | EventSpec | None:
-        """Block the case on the table, with the note; the next one follows by itself."""
+        """Block the case with the id in `fields`, with their note; the next one follows by itself."""
         return await self._decide(allow=False, fields=fields)
 
     @rx.event
@@ -128,7 +129,7 @@ class Moderation(Jobs):
         who = await self._moderator()
         if not self._last_allowed:
             return None
-        case_id, self._last_allowed = self._last_allowed, ""
+        case_id, self._last_allowed, self._last_decided = self._last_allowed, "", ""
         await gateway().undo_decision(who, case_id)
         self.decided = max(0, self.decided - 1)
         await self._read_cases(who, keep=case_id)
@@ -138,16 +139,21 @@ class Moderation(Jobs):
         self, *, allow: bool, fields: dict[str, Any] | None
     ) -> list[EventSpec] | EventSpec | None:
         who = await self._moderator()
-        if not self.case.id:
+        on_screen = str((fields or {}).get("case_id") or "")
+        if not self.case.id or on_screen == self._last_decided:
+            # A double click's second half: it was meant for the case that is decided, not for the next one.
             return None
+        if on_screen != self.case.id:
+            return browser.toast("That case is no longer on the table. Nothing was decided.", tone="bad")
         note = str((fields or {}).get("note") or "").strip()[:MOST_NOTE_CHARS]
         try:
-            await gateway().decide(who, self.case.id, allow=allow, note=note)
+            await gateway().decide(who, on_screen, allow=allow, note=note)
         except Refused as refused:
             await self._read_cases(who)
             return browser.toast(refused.message, tone="bad")
         self.decided += 1
-        self._last_allowed = self.case.id if allow else ""
+        self._last_allowed = on_screen if allow else ""
+        self._last_decided = on_screen
         self.revealed = False
         await self._read_cases(who)
         return [

@@ -161,6 +161,19 @@ async def test_an_allow_that_was_taken_back_does_not_cut_the_minute_of_the_next_
     assert await state_of(studio, case_id) == "effective"
 
 
+async def test_a_second_press_decides_neither_the_case_again_nor_the_next(
+    studio: Studio, worker: MessageWorker
+) -> None:
+    one = await make_creator(studio, role=Role.MODERATOR)
+    seen, unseen = [await case_of(studio, worker, await make_creator(studio)) for _ in range(2)]
+    await decide_review(studio, one, seen, decision="block")
+    for decision in ("block", "allow"):
+        with pytest.raises(Conflict, match="decided already"):
+            await decide_review(studio, one, seen, decision=decision)
+    assert await state_of(studio, seen) == "effective"
+    assert await state_of(studio, unseen) == "open"
+
+
 async def test_only_who_decided_takes_it_back(studio: Studio, worker: MessageWorker) -> None:
     one, two = [await make_creator(studio, role=Role.MODERATOR) for _ in range(2)]
     case_id = await case_of(studio, worker, await make_creator(studio))

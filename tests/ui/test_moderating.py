@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import Page
 
 from tests.ui.conftest import Visitor
 
@@ -29,6 +30,56 @@ def test_a_moderator_clears_the_queue_by_keys_alone(visit: Callable[..., Visitor
     page.keyboard.press("z")
     page.wait_for_function(f"document.querySelectorAll('.case').length === {waiting - 1}")
     assert visitor.complaints == []
+
+
+def hold_a_key(page: Page) -> None:
+    for _ in range(4):
+        page.keyboard.down("a")
+    page.keyboard.up("a")
+
+
+def press_a_key_twice(page: Page) -> None:
+    # In one task: no answer can come between the two.
+    page.evaluate("for (const _ of 'ab') document.dispatchEvent(new KeyboardEvent('keydown', { key: 'a' }))")
+
+
+def hold_enter_on_the_button(page: Page) -> None:
+    page.get_by_role("button", name="Allow", exact=True).focus()
+    for _ in range(4):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+
+
+def double_click(page: Page) -> None:
+    page.get_by_role("button", name="Allow", exact=True).dblclick(delay=150)
+
+
+@pytest.mark.parametrize("decide", [hold_a_key, press_a_key_twice, hold_enter_on_the_button, double_click])
+def test_a_case_that_the_moderator_never_saw_is_not_decided(
+    visit: Callable[..., Visitor], decide: Callable[[Page], None]
+) -> None:
+    page = visit("moderator").go("/moderation", ".case")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    waiting = page.locator(".case").count()
+    decide(page)
+    page.get_by_text("1 decided").wait_for()
+    # Events are answered in their order: a second decision would have come before this.
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_selector(".evidence-screen:not(.blurred)")
+    assert page.get_by_text("1 decided").count() == 1
+    assert page.locator(".case").count() == waiting - 1
+    page.keyboard.press("z")
+    page.wait_for_function(f"document.querySelectorAll('.case').length === {waiting}")
+
+
+def test_a_decision_names_the_case_on_the_screen(visit: Callable[..., Visitor]) -> None:
+    page = visit("moderator").go("/moderation", ".case")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    waiting = page.locator(".case").count()
+    page.evaluate("document.querySelector('#decision [name=case_id]').value = 'case_of_another_day'")
+    page.get_by_role("button", name="Block", exact=True).click()
+    page.get_by_text("That case is no longer on the table. Nothing was decided.").wait_for()
+    assert page.locator(".case").count() == waiting
 
 
 def test_a_creator_has_no_way_into_moderation(visit: Callable[..., Visitor]) -> None:
