@@ -17,7 +17,7 @@ from backend.db.models.fleet import WORKER_REMOVED
 from backend.db.repositories import jobs
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause
 from backend.domain.generation import JobEvent, JobState
-from backend.services.build_order import attempt_prefix
+from backend.services.build_order import attempt_prefix, own_checkpoint
 from backend.services.return_job import return_job
 from backend.services.worker_wishes import wishes_for
 from backend.studio import Studio
@@ -183,10 +183,10 @@ async def _show(session: AsyncSession, job: Job, status: AttemptStatus) -> bool:
     if status.preview_version:
         values |= {"preview_key": prefix + "preview.webp", "preview_version": status.preview_version}
         newer.append(col(Job.preview_version) != status.preview_version)
-    kept = status.checkpoint
-    if kept is not None and kept.key.startswith(prefix + "checkpoint-"):
-        values["checkpoint"] = kept.model_dump(mode="json")
-        if (job.checkpoint or {}).get("sha256") != kept.sha256:
+    kept = own_checkpoint(job, status.fence, status.checkpoint)
+    if kept is not None:
+        values["checkpoint"] = kept
+        if (job.checkpoint or {}).get("sha256") != kept["sha256"]:
             newer.append(text("true"))  # type: ignore[arg-type]  # a literal condition
     changed = await session.execute(
         update(Job)

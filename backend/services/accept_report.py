@@ -15,7 +15,7 @@ from backend.domain.clip_shape import ReportedShape, misfit
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent
 from backend.ids import IdPrefix, new_id
-from backend.services.build_order import UnbuildableOrder, attempt_prefix, spec_of
+from backend.services.build_order import UnbuildableOrder, attempt_prefix, own_checkpoint, spec_of
 from backend.services.judge_worker import judge_worker
 from backend.services.return_job import return_job
 from backend.storage import ObjectNotFound
@@ -71,9 +71,6 @@ async def _end(
             cause = Cause((report.cause or Cause.ENGINE_ERROR).value)
             await return_job(session, attempt, AttemptState.FAILED, cause=cause, message=report.message)
         case Outcome.HANDED_BACK | Outcome.PREEMPTED | Outcome.STOPPED:
-            checkpoint = None
-            if report.checkpoint and report.checkpoint.key.startswith(attempt_prefix(job.id, attempt.fence)):
-                checkpoint = report.checkpoint.model_dump(mode="json")
             preempted = report.outcome is Outcome.PREEMPTED
             await return_job(
                 session,
@@ -81,7 +78,7 @@ async def _end(
                 AttemptState.PREEMPTED if preempted else AttemptState.HANDED_BACK,
                 cause=Cause.PREEMPTED if preempted else Cause.HANDED_BACK,
                 message=report.message,
-                checkpoint=checkpoint,
+                checkpoint=own_checkpoint(job, attempt.fence, report.checkpoint),
             )
 
 

@@ -4,14 +4,15 @@ import asyncio
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import cast
 
+from pydantic import ValidationError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import (
     MAX_PREVIEW_BYTES,
     Batch,
+    CheckpointRef,
     Conditioning,
     Order,
     OrderObjects,
@@ -21,9 +22,12 @@ from backend.contracts import (
 )
 from backend.db.models import Attempt, Job, Upload
 from backend.domain.spec import GenerationSpec, UnreadableSpec
+from backend.log import get_logger
 from backend.recipes import CATALOGUE
-from backend.storage import Reader
+from backend.storage import BadKey, Reader
 from backend.studio import Studio
+
+log = get_logger(__name__)
 
 URL_TTL = timedelta(hours=1)
 """Of an order's signed URLs. While its attempt lives the order is sent again, with fresh ones, every `RENEWED_AFTER`;
@@ -35,6 +39,7 @@ CHECKPOINT_EVERY_S = 20.0
 MAX_CLIP_BYTES = 2 * 2**30
 MAX_IMAGE_BYTES = 32 * 2**20
 MAX_CHECKPOINT_BYTES = 1 * 2**30
+_CHECKPOINT_A, _CHECKPOINT_B = "checkpoint-a", "checkpoint-b"
 _CHECKPOINT = re.compile(r"jobs/[^/]+/(?:(\d+)/checkpoint-[^/]+|kept/(\d+)-\d+)")
 
 
@@ -68,6 +73,19 @@ def fence_of_checkpoint(key: str) -> int | None:
     return int(found[1] or found[2]) if found else None
 
 
+def own_checkpoint(job: Job, fence: int, said: CheckpointRef | None) -> dict[str, object] | None:
+    """What a worker says of a checkpoint, for the job's row: believed of the two objects that its order named alone.
+
+    None: it says nothing, or names another object, or a step that the job hasn't.
+    """
+    if said is None or said.step > job.steps:
+        return None
+    prefix = attempt_prefix(job.id, fence)
+    if said.key not in (prefix + _CHECKPOINT_A, prefix + _CHECKPOINT_B):
+        return None
+    return said.model_dump(mode="json")
+
+
 def spec_of(job: Job) -> GenerationSpec:
     """The job's spec. Raises `UnbuildableOrder`."""
     try:
@@ -88,7 +106,10 @@ async def load_uploads(session: AsyncSession, spec: GenerationSpec) -> dict[str,
 async def build_order(
     studio: Studio, job: Job, attempt: Attempt, spec: GenerationSpec, uploads: Mapping[str, Upload]
 ) -> Order:
-    """The order, with fresh signed URLs. Only signs; touches no database."""
+    """The order, with fresh signed URLs. Only signs; touches no database.
+
+    Raises `UnbuildableOrder`, and `StorageUnavailable` while nothing can be signed.
+    """
     prefix = attempt_prefix(job.id, attempt.fence)
     recipe = CATALOGUE.get(job.recipe)
     clip, thumbnail, spritesheet, preview, report, checkpoint_a, checkpoint_b = await asyncio.gather(
@@ -97,12 +118,12 @@ async def build_order(
         _writable(studio, prefix + "spritesheet.webp", "image/webp", MAX_IMAGE_BYTES),
         _writable(studio, prefix + "preview.webp", "image/webp", MAX_PREVIEW_BYTES),
         _writable(studio, prefix + "report.json", "application/json", 256 * 1024),
-        _writable(studio, prefix + "checkpoint-a", "application/octet-stream", MAX_CHECKPOINT_BYTES),
-        _writable(studio, prefix + "checkpoint-b", "application/octet-stream", MAX_CHECKPOINT_BYTES),
+        _writable(studio, prefix + _CHECKPOINT_A, "application/octet-stream", MAX_CHECKPOINT_BYTES),
+        _writable(studio, prefix + _CHECKPOINT_B, "application/octet-stream", MAX_CHECKPOINT_BYTES),
     )
     conditioning = [
         Conditioning(
-            image=await _readable(studio, uploads[image.upload_id].key),
+            image=await _image(studio, uploads[image.upload_id]),
             sha256=uploads[image.upload_id].sha256,
             frame_index=image.frame_index,
             strength=image.strength,
@@ -146,14 +167,23 @@ async def build_order(
 
 
 async def _resume(studio: Studio, job: Job) -> ResumeFrom | None:
+    """The checkpoint to go on from. None: there is none, or none that can be read; then the job begins again."""
     if job.checkpoint is None:
         return None
-    return ResumeFrom(
-        checkpoint=await _readable(studio, str(job.checkpoint["key"])),
-        sha256=str(job.checkpoint["sha256"]),
-        step=cast(int, job.checkpoint["step"]),
-        identity=str(job.checkpoint["identity"]),
-    )
+    try:
+        kept = CheckpointRef.model_validate(job.checkpoint)
+        readable = await _readable(studio, kept.key)
+    except (ValidationError, BadKey):
+        log.warning("checkpoint.unreadable", job_id=job.id)
+        return None
+    return ResumeFrom(checkpoint=readable, sha256=kept.sha256, step=kept.step, identity=kept.identity)
+
+
+async def _image(studio: Studio, upload: Upload) -> SignedObject:
+    try:
+        return await _readable(studio, upload.key)
+    except BadKey as error:
+        raise UnbuildableOrder(f"upload {upload.id!r} has no object's key") from error
 
 
 async def _writable(studio: Studio, key: str, content_type: str, max_bytes: int) -> SignedObject:

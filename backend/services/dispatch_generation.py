@@ -20,6 +20,7 @@ from backend.domain.generation import JobEvent
 from backend.domain.quarantine import Takes
 from backend.domain.spec import GenerationSpec
 from backend.ids import IdPrefix, new_id
+from backend.log import get_logger
 from backend.services.build_order import (
     RENEWED_AFTER,
     UnbuildableOrder,
@@ -29,7 +30,10 @@ from backend.services.build_order import (
 )
 from backend.services.fail_unbuildable_job import fail_unbuildable_job
 from backend.services.judge_worker import takes_now
+from backend.storage import StorageUnavailable
 from backend.studio import Studio
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class NotLeading(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class _Given:
-    """A job that is the worker's from this transaction on, and what its order is made of."""
+    """A job that is a worker's, and what its order is made of."""
 
     job: Job
     spec: GenerationSpec
@@ -60,7 +64,7 @@ async def dispatch_generation(
     """Record the attempt and return its order, to be sent after the commit.
 
     None: the job was taken, cancelled or not yet screened, its rows make no order (then it failed), the slot is in
-    use, or the worker takes nothing now. Raises `NotLeading`.
+    use, the worker takes nothing now, or nothing can be signed (then it is sent later). Raises `NotLeading`.
     """
     orders = await dispatch_batch(studio, term, job_ids=[job_id], worker_id=worker_id, slot=slot)
     return orders[0] if orders else None
@@ -71,8 +75,8 @@ async def dispatch_batch(
 ) -> list[Order]:
     """Record an attempt of each job, all in one slot; their orders, to be sent after the commit.
 
-    Jobs that can't be given any more are left out, all of them where the slot or the worker can't take them. Raises
-    `NotLeading`.
+    Jobs that can't be given any more are left out, all of them where the slot or the worker can't take them. So are
+    those whose order can't be signed now: they are the worker's, and `due_orders` sends them. Raises `NotLeading`.
     """
     unbuildable: list[tuple[str, str]] = []
     try:
@@ -96,10 +100,20 @@ async def dispatch_batch(
         await fail_unbuildable_job(studio, job_id, what)
     for each in given:
         await studio.wakeups.account_changed(each.job.account_id, each.job.id)
-    return [
-        await build_order(studio, each.job, attempt, each.spec, each.uploads)
-        for each, attempt in zip(given, attempts, strict=True)
-    ]
+    return await _build_each(studio, list(zip(given, attempts, strict=True)))
+
+
+async def _build_each(studio: Studio, given: Sequence[tuple[_Given, Attempt]]) -> list[Order]:
+    """The orders that can be built now; one that can't keeps no other back. A job whose rows make none fails."""
+    orders = []
+    for each, attempt in given:
+        try:
+            orders.append(await build_order(studio, each.job, attempt, each.spec, each.uploads))
+        except UnbuildableOrder as error:
+            await fail_unbuildable_job(studio, each.job.id, str(error))
+        except StorageUnavailable as error:
+            log.warning("order.waits", job_id=each.job.id, attempt=attempt.id, error=str(error))
+    return orders
 
 
 async def _give(session: AsyncSession, job_id: str) -> _Given | None:
@@ -176,7 +190,7 @@ async def _may_take(session: AsyncSession, worker_id: str, slot: Slot, count: in
 async def due_orders(studio: Studio, *, limit: int = 200) -> list[Order]:
     """Orders to be sent again: those that no heartbeat named within two seconds, and those whose URLs grow old.
 
-    A job whose rows make no order fails; it doesn't keep the others from theirs.
+    A job whose rows make no order fails; it doesn't keep the others from theirs. What can't be signed stays due.
     """
     sent_at = func.coalesce(col(Attempt.order_sent_at), col(Attempt.ordered_at))
     unseen = and_(
@@ -187,7 +201,7 @@ async def due_orders(studio: Studio, *, limit: int = 200) -> list[Order]:
     ageing = sent_at < func.clock_timestamp() - text(f"interval '{RENEWED_AFTER.total_seconds()} seconds'")
     found = []
     unbuildable = []
-    async with studio.db.transaction() as session:
+    async with studio.db.reading() as session:
         rows = (
             await session.exec(
                 select(Attempt, Job)
@@ -197,20 +211,22 @@ async def due_orders(studio: Studio, *, limit: int = 200) -> list[Order]:
                 .limit(limit)
             )
         ).all()
-        if not rows:
-            return []
         for attempt, job in rows:
             try:
                 spec = spec_of(job)
-                found.append((job, attempt, spec, await load_uploads(session, spec)))
+                uploads = await load_uploads(session, spec)
+                found.append((_Given(job=job, spec=spec, uploads=uploads), attempt))
             except UnbuildableOrder as error:
                 unbuildable.append((job.id, str(error)))
-        await session.execute(
-            update(Attempt)
-            .where(col(Attempt.id).in_([attempt.id for _job, attempt, *_rest in found]))
-            .values(order_sent_at=func.clock_timestamp())
-            .execution_options(synchronize_session=False)
-        )
     for job_id, what in unbuildable:
         await fail_unbuildable_job(studio, job_id, what)
-    return [await build_order(studio, *each) for each in found]
+    orders = await _build_each(studio, found)
+    if orders:
+        async with studio.db.single() as session:
+            await session.execute(
+                update(Attempt)
+                .where(col(Attempt.id).in_([order.attempt_id for order in orders]))
+                .values(order_sent_at=func.clock_timestamp())
+                .execution_options(synchronize_session=False)
+            )
+    return orders

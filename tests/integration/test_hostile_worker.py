@@ -15,10 +15,10 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from backend.clock import SystemClock
-from backend.contracts import Heartbeat, Mailbox, Report
+from backend.contracts import CheckpointRef, Heartbeat, Mailbox, Outcome, Report
 from backend.contracts.wire import MAX_UPLINK_BYTES, UPLINK_FIELD, UPLINK_MAXLEN, WORKERS_KEY
 from backend.db.engine import Database
-from backend.db.models import Artifact, Attempt, Worker
+from backend.db.models import Artifact, Attempt, Job, Worker
 from backend.domain.errors import NotFound
 from backend.ending import end_tasks
 from backend.services.accept_heartbeat import WorkerRemoved
@@ -350,6 +350,36 @@ async def test_a_heartbeat_that_names_others_attempts_locks_and_changes_none(stu
         attempt = await session.get(Attempt, order.attempt_id)
     assert attempt is not None
     assert attempt.steps_done == 0
+
+
+@pytest.mark.parametrize("way", ["heartbeat", "report"])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param({"key": "checkpoint-a!"}, id="no store takes it"),
+        pytest.param({"key": "checkpoint-a/../../../other"}, id="out of its folder"),
+        pytest.param({"key": "checkpoint-c"}, id="not ordered"),
+        pytest.param({"key": "clip.mp4"}, id="another object of its own"),
+        pytest.param({"key": "../2/checkpoint-a"}, id="of another attempt"),
+        pytest.param({"step": 10_000}, id="past the last step"),
+    ],
+)
+async def test_a_checkpoint_that_was_not_ordered_is_not_believed(
+    studio: Studio, lie: dict[str, Any], way: str
+) -> None:
+    creator, worker = await make_creator(studio), MessageWorker(studio, worker_id=EVIL)
+    order = await worker.take((await submit(studio, creator)).id)
+    honest = CheckpointRef(
+        key=order.objects.checkpoint_a.key, step=2, sha256="0" * 64, size_bytes=1, identity="x"
+    )
+    folder = honest.key.removesuffix("checkpoint-a")
+    said = honest.model_copy(update=lie | ({"key": folder + lie["key"]} if "key" in lie else {}))
+    await worker.step(order, 3, checkpoint=said if way == "heartbeat" else None)
+    left = worker.report(order, Outcome.HANDED_BACK, checkpoint=said if way == "report" else None)
+    await accept_report(studio, left)
+    async with studio.db.reading() as session:
+        assert list(await session.exec(select(Job.checkpoint))) == [None]
+    assert (await MessageWorker(studio, worker_id="healthy").take(order.job_id)).resume is None
 
 
 @pytest.mark.parametrize(

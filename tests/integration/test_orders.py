@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
@@ -12,7 +13,7 @@ from sqlmodel import select
 
 from backend.auth.principal import Principal
 from backend.clock import FakeClock
-from backend.contracts import AttemptPhase, Mailbox, Order, SignedObject
+from backend.contracts import AttemptPhase, CheckpointRef, Mailbox, Order, Outcome, SignedObject
 from backend.contracts.arq_queue import open_queues
 from backend.contracts.wire import from_json
 from backend.db.models import Attempt
@@ -20,12 +21,14 @@ from backend.domain.artifact import ArtifactKind
 from backend.domain.attempt import Cause, Slot
 from backend.domain.generation import JobState
 from backend.ending import end_tasks
+from backend.services.accept_report import accept_report
 from backend.services.build_order import RENEWED_AFTER, URL_TTL
 from backend.services.cancel_generation import cancel_generation
 from backend.services.dispatch_generation import dispatch_generation, due_orders
 from backend.services.fetch_artifact import artifact_url
 from backend.services.generation_request import ConditioningRequest
 from backend.services.get_generation import get_generation
+from backend.storage import SignedPut, StorageUnavailable
 from backend.storage.local import LocalStorage
 from backend.storage.signing import ExpiredUrl
 from backend.studio import Studio
@@ -166,7 +169,7 @@ async def test_an_order_is_made_for_a_recipe_that_only_its_worker_knows(
     assert [again.recipe for again in await due_orders(studio)] == ["newer"]
 
 
-@pytest.mark.parametrize("harm", ["spec", "image"])
+@pytest.mark.parametrize("harm", ["spec", "image", "image's key"])
 async def test_a_job_whose_rows_make_no_order_fails_at_no_charge_and_keeps_nobody_from_theirs(
     studio: Studio, worker: MessageWorker, harm: str
 ) -> None:
@@ -190,6 +193,8 @@ async def test_a_job_whose_rows_make_no_order_fails_at_no_charge_and_keeps_nobod
 async def do_harm(studio: Studio, job_id: str, harm: str) -> None:
     if harm == "spec":
         await sql(studio, "UPDATE jobs SET spec = '{}' WHERE id = :id", id=job_id)
+    elif harm == "image's key":
+        await sql(studio, "UPDATE uploads SET key = 'uploads/x!'")
     else:
         await sql(studio, "DELETE FROM uploads")
 
@@ -205,6 +210,50 @@ async def test_such_a_job_is_never_given_to_a_worker(studio: Studio, harm: str) 
         assert (await session.exec(select(Attempt))).all() == []
         row = await session.execute(text("SELECT state, charged FROM jobs"))
         assert tuple(row.one()) == (JobState.FAILED, 0)
+
+
+@pytest.mark.parametrize("harm", ["""checkpoint || '{"key": "jobs/x!"}'""", "checkpoint - 'sha256'", "'[]'"])
+async def test_a_job_whose_checkpoint_nobody_can_read_begins_again_and_keeps_nobody_from_theirs(
+    studio: Studio, worker: MessageWorker, harm: str
+) -> None:
+    creator = await make_creator(studio)
+    order = await worker.take((await submit(studio, creator)).id)
+    kept = CheckpointRef(
+        key=order.objects.checkpoint_a.key, step=1, sha256="0" * 64, size_bytes=1, identity="x"
+    )
+    await worker.step(order, 1, checkpoint=kept)
+    await accept_report(studio, worker.report(order, Outcome.HANDED_BACK))
+    await sql(studio, f"UPDATE jobs SET checkpoint = {harm}")
+    first = await worker.take(order.job_id)
+    second = await MessageWorker(studio, worker_id="w2").take((await submit(studio, creator)).id)
+    assert first.resume is None
+    await time_passes(studio, 3)
+    again = {each.attempt_id: each.resume for each in await due_orders(studio)}
+    assert again == {first.attempt_id: None, second.attempt_id: None}
+
+
+async def test_an_order_that_cannot_be_signed_is_sent_when_it_can_be(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator = await make_creator(studio)
+    job = await submit(studio, creator)
+    unsignable = [f"jobs/{job.id}/"]
+    sign = studio.storage.signed_put
+
+    async def signed_put(key: str, **named: Any) -> SignedPut:
+        if key.startswith(tuple(unsignable)):
+            raise StorageUnavailable("the bucket is away")
+        return await sign(key, **named)
+
+    monkeypatch.setattr(studio.storage, "signed_put", signed_put)
+    term = await lead(studio)
+    assert await dispatch_generation(studio, term, job_id=job.id, worker_id="w1", slot=Slot.RUN) is None
+    other = await MessageWorker(studio, worker_id="w2").take((await submit(studio, creator)).id)
+    await time_passes(studio, 3)
+    assert [order.attempt_id for order in await due_orders(studio)] == [other.attempt_id]
+    assert (await get_generation(studio, creator, job.id)).state is JobState.ASSIGNED
+    unsignable.clear()
+    assert [order.job_id for order in await due_orders(studio)] == [job.id]
 
 
 async def orders_on(valkey_url: str, worker_id: str) -> list[Order]:
@@ -233,6 +282,34 @@ async def test_whoever_leads_sends_an_order_again_that_valkey_lost(
                     await asyncio.sleep(0.02)
             assert [order.attempt_id for order in found] == [lost.attempt_id]
             await studio.wakeups.redis.flushall()
+    finally:
+        assert await end_tasks(leading, within_s=15)
+    assert (await get_generation(studio, creator, job.id)).state is JobState.ASSIGNED
+
+
+async def test_an_error_that_nobody_foresaw_does_not_end_the_dispatching(
+    studio: Studio, worker: MessageWorker, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broke = 0
+
+    async def breaks(*_values: object) -> list[Order]:
+        nonlocal broke
+        broke += 1
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr("jobs.dispatch.due_orders", breaks)
+    creator = await make_creator(studio)
+    await worker.beat()
+    leading = asyncio.create_task(lead_term(studio, await lead(studio), valkey_url))
+    try:
+        async with asyncio.timeout(30):
+            while broke < 2:
+                await asyncio.sleep(0.02)
+            job = await submit(studio, creator)
+            while not await orders_on(valkey_url, worker.worker_id):
+                await worker.beat()
+                await asyncio.sleep(0.02)
+        assert not leading.done()
     finally:
         assert await end_tasks(leading, within_s=15)
     assert (await get_generation(studio, creator, job.id)).state is JobState.ASSIGNED
