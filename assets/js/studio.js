@@ -2,6 +2,7 @@
 import "./elements.js";
 import "./player.js";
 import "./previews.js";
+import { readPagesAhead } from "./ahead.js";
 import { switchTheme } from "./appearance.js";
 import { draftWhenDrawn, restoreDraft, draftSent } from "./composer.js";
 import { watchForms } from "./account.js";
@@ -100,4 +101,5 @@ for (const { name, values, answer } of early) answer(window.zoetrope[name]?.(...
 
 watchForms();
 watchKeys();
+readPagesAhead();
 document.documentElement.dataset.ready = "";

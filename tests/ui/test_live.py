@@ -1,9 +1,11 @@
 """What pages say when the studio is away, and that they catch up when it is back."""
 
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import Browser
 
-from tests.ui.conftest import free_port, serving
+from tests.ui.conftest import Visitor, free_port, serving
 
 pytestmark = pytest.mark.browser
 
@@ -29,3 +31,25 @@ def test_the_page_says_that_the_studio_is_away_and_catches_up_when_it_is_back(br
             assert page.evaluate("window.same")
     finally:
         context.close()
+
+
+def test_without_a_connection_one_goes_to_other_pages_and_they_fill_when_it_is_back(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("creator").go("/", ".choice")
+    page.wait_for_function(
+        """() => ['progress', 'gallery', 'account'].every((name) =>
+             performance.getEntriesByType('resource').some((file) => file.name.includes(`_${name}_._index`)
+               && file.responseEnd > 0))"""
+    )
+    page.evaluate("window.same = true")
+    page.context.set_offline(True)
+    for place in ("In progress", "Gallery"):
+        page.get_by_role("link", name=place).click()
+        page.get_by_role("heading", name=place, level=1).wait_for()
+        page.locator(".connection-lost").wait_for()
+    assert page.locator(".tile").count() == 0
+    page.context.set_offline(False)
+    page.locator(".wall-gallery .tile").first.wait_for(timeout=60_000)
+    assert page.url.endswith("/gallery")
+    assert page.evaluate("window.same")
