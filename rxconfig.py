@@ -12,6 +12,8 @@ config = rx.Config(
     app_module_import="frontend.app",
     telemetry_enabled=False,
     show_built_with_reflex=False,
+    # Nothing of a tab reaches a disk: a state holds its session's cookie. A tab reads anew after a restart.
+    state_manager_mode=rx.constants.StateManagerMode.MEMORY,
     cors_allowed_origins=list(load_settings().own_origins),
     plugins=[SameOriginPlugin(), NoEvalPlugin()],
     disable_plugins=[SitemapPlugin],

@@ -44,6 +44,7 @@ class Runtime(BaseModel):
     base_url: str
     database_url: str
     redis_url: str
+    public_url: str = ""
     parts: Mapping[str, ProcessMark] = {}
 
     def is_running(self) -> bool:
@@ -78,11 +79,15 @@ def forget_runtime(data_dir: Path) -> None:
 
 
 def with_running_studio(settings: Settings) -> Settings:
-    """Settings completed by the URLs of the studio that runs over the same data folder, if one does."""
+    """Settings completed by the URLs of the studio that runs over the same data folder, if one does.
+
+    So a command in another shell prints links that lead to it, whatever port it was started with.
+    """
     runtime = read_runtime(settings.data_dir)
     if runtime is None or not runtime.is_running():
         return settings
     found = {"database_url": runtime.database_url, "redis_url": runtime.redis_url}
-    return settings.model_copy(
-        update={name: value for name, value in found.items() if getattr(settings, name) is None}
-    )
+    completed = {name: value for name, value in found.items() if getattr(settings, name) is None}
+    if runtime.public_url and not settings.model_fields_set & {"public_url", "host", "port"}:
+        completed["public_url"] = runtime.public_url
+    return settings.model_copy(update=completed)

@@ -36,6 +36,7 @@ from backend.web_probe import own_address, what_is_missing
 
 TICK_S = 0.05
 HOUSEKEEPING_EVERY_S = 5.0
+FULL_BELOW_BYTES = 16 * 1024 * 1024
 MAX_LOG_BYTES = 20 * 1024 * 1024
 FIRST_BACKOFF_S = 0.5
 LAST_BACKOFF_S = 30.0
@@ -103,6 +104,7 @@ class Supervisor:
     _ready_told: bool = False
     _tell_delay_at_s: float = QUIET_START_S
     _ask_again_at_s: float = 0.0
+    _disk_full: bool = False
 
     def run(self) -> int:
         """Runs until INT, TERM or HUP. Raises `OperatorError` when it can't start."""
@@ -248,6 +250,16 @@ class Supervisor:
                 housekeeping_at_s = time.monotonic() + HOUSEKEEPING_EVERY_S
                 with contextlib.suppress(OSError):  # a full disk is no reason to stop what still works
                     bound_logs(self.settings.data_dir / "logs")
+                self._look_at_disk()
+
+    def _look_at_disk(self) -> None:
+        """One line when the disk runs out, for then no log can say it, and one when there is room again."""
+        full = shutil.disk_usage(self.settings.data_dir).free < FULL_BELOW_BYTES
+        if full and not self._disk_full:
+            self.say(f"{'disk':<10} full: {self.settings.data_dir} takes no more; free some")
+        elif self._disk_full and not full:
+            self.say(f"{'disk':<10} has room again")
+        self._disk_full = full
 
     def _tick(self) -> None:
         self._stop_if_asked()
@@ -396,6 +408,7 @@ class Supervisor:
             base_url=self.settings.control_url,
             database_url=self.settings.require_database_url(),
             redis_url=self.settings.require_redis_url(),
+            public_url=self.settings.public_url,
             parts=parts,
         )
         with contextlib.suppress(OSError):

@@ -4,11 +4,8 @@ The tabs of somebody keep theirs for Reflex's hour, so that a connection that wa
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import reflex as rx
-from reflex.istate.manager.disk import StateManagerDisk
 from reflex.istate.manager.memory import StateManagerMemory
 from reflex.istate.manager.token import BaseStateToken
 from reflex.state import BaseState
@@ -37,8 +34,7 @@ def forget_strangers(app: rx.App) -> None:
 
 async def _forget(app: rx.App, token: str) -> None:
     manager = app.state_manager
-    if not isinstance(manager, StateManagerDisk | StateManagerMemory):
-        return  # Redis ends states by itself, outside of this process
+    assert isinstance(manager, StateManagerMemory), "rxconfig.py says so"
     assert app.event_namespace is not None
     if token in app.event_namespace.token_to_sid:
         return  # it is back already
@@ -50,21 +46,4 @@ async def _forget(app: rx.App, token: str) -> None:
     if lock is not None:  # an event of it is being handled
         async with lock:
             pass
-    paths = []
-    if isinstance(manager, StateManagerDisk):
-        for pending in [key for key in manager._write_queue if key.ident == token]:
-            del manager._write_queue[pending]
-        paths = [manager.token_path(held.with_cls(cls)) for cls in _classes(root)]
     manager._purge_token(held)
-    await asyncio.to_thread(_delete, paths)
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-
-
-def _classes(state: BaseState) -> Iterator[type[BaseState]]:
-    yield type(state)
-    for inner in state.substates.values():
-        yield from _classes(inner)

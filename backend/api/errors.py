@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from backend.db.away import is_away
+from backend.db.away import is_away, is_full
 from backend.domain.clean_text import shown
 from backend.domain.errors import ModerationBlocked, Unavailable, ZoetropeError
 from backend.log import get_logger
@@ -80,6 +80,14 @@ def unexpected_response(error: Exception) -> JSONResponse:
 
     Neither tells the client our insides.
     """
+    if is_full(error):
+        log.error("request.disk_full", error=type(error).__name__)
+        return error_response(
+            Unavailable(
+                "A disk of this studio is full: whoever runs it has to free some.",
+                retry_after=_RETRY_WHEN_AWAY,
+            )
+        )
     if isinstance(error, AWAY) or is_away(error):
         log.warning("request.part_away", error=type(error).__name__)
         return error_response(Unavailable(retry_after=_RETRY_WHEN_AWAY))

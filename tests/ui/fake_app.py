@@ -121,9 +121,10 @@ def show_upload(upload_id: str) -> Response:
 
 
 @api.get("/tabs")
-def tabs() -> dict[str, int]:
-    """How many tabs are remembered."""
-    return {"remembered": len(app.state_manager.states)}
+def tabs() -> dict[str, int | str]:
+    """How many tabs are remembered, and by what."""
+    manager = app.state_manager
+    return {"remembered": len(manager.states), "kept_by": type(manager).__name__}
 
 
 @api.get("/work")

@@ -43,3 +43,8 @@ def test_a_tab_of_somebody_is_kept_for_when_it_comes_back(served: str) -> None:
         tab.fire(HYDRATE, query={})
         tab.wait_for("42/_event,")
     _wait_for(served, before + 1)
+
+
+def test_no_tab_is_written_to_a_disk(served: str) -> None:
+    # A state holds the cookie of its session, which the database keeps only a hash of.
+    assert httpx.get(served + "/tabs").json()["kept_by"] == "StateManagerMemory"

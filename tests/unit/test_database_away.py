@@ -1,5 +1,7 @@
 """A database that starts, stops or was cut off is away: a defect of ours is not."""
 
+import errno
+
 import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
@@ -18,7 +20,9 @@ def said_by_postgres(kind: type[DBAPIError], state: str | None, cause: Exception
 
 
 @pytest.mark.parametrize(
-    "state", ["57P01", "57P02", "57P03", "08006", "53300"], ids=["stops", "crashed", "starts", "cut", "full"]
+    "state",
+    ["57P01", "57P02", "57P03", "08006", "53300", "53100", "53200"],
+    ids=["stops", "crashed", "starts", "cut", "no more connections", "disk full", "no memory"],
 )
 def test_a_database_that_cannot_answer_now_is_away(state: str) -> None:
     assert is_away(said_by_postgres(DBAPIError, state))
@@ -55,3 +59,12 @@ def test_a_request_that_meets_a_starting_database_is_told_to_come_again() -> Non
     answer = unexpected_response(said_by_postgres(DBAPIError, "57P03"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert unexpected_response(said_by_postgres(DBAPIError, "22P02")).status_code == 500
+
+
+@pytest.mark.parametrize(
+    "error", [said_by_postgres(DBAPIError, "53100"), OSError(errno.ENOSPC, "No space left on device")]
+)
+def test_a_full_disk_is_named_and_is_worth_another_try(error: Exception) -> None:
+    answer = unexpected_response(error)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true")
+    assert b"disk of this studio is full" in answer.body
