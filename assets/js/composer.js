@@ -172,17 +172,21 @@ export async function restoreDraft(fields = {}) {
   count(found);
 }
 
-/** The draft became a job: its words, seed and image were its own; the other settings stay for the next. */
-export function draftSent() {
+/** The draft became a job: its words, seed and image were its own; the other settings stay for the next. What was
+ * written since it was `sent` belongs to the next one. */
+export function draftSent(sent) {
   const found = form();
   if (!found) return;
-  found.elements.prompt.value = "";
-  found.elements.seed.value = "";
+  const now = draft();
+  const goesOn = now.prompt !== sent.prompt;
+  if (!goesOn) found.elements.prompt.value = "";
+  if (now.seed === sent.seed) found.elements.seed.value = "";
   grow(found.elements.prompt);
-  found.elements.idempotency_key.value = newKey();
-  found.querySelector("z-drop")?.clear();
+  if (now.idempotency_key === sent.idempotency_key) found.elements.idempotency_key.value = newKey();
+  if (sent.image_id && now.image_id === sent.image_id) found.querySelector("z-drop")?.clear();
   keep();
   count(found);
+  if (goesOn) return;
   // A keyboard on the screen would hide what happens now: show that instead. With a real one, the next prompt follows.
   if (matchMedia("(hover: none), (max-width: 640px)").matches) {
     document.activeElement?.blur();
@@ -229,11 +233,17 @@ function holdBack(event, goOn) {
   form().setAttribute("data-waits", "");
 }
 
+/** Pressed while the connection is lost: the page keeps it, and says so for as long as the connection is. */
+const sayWhetherHeld = (event) =>
+  form()?.toggleAttribute("data-held", !event.defaultPrevented && Boolean(document.querySelector(".connection-lost")));
+
 // At the window, and on the way down: before the page hears of it.
 addEventListener(
   "submit",
   (event) => {
-    if (event.target.matches?.("form[data-composer]")) holdBack(event, () => event.target.requestSubmit());
+    if (!event.target.matches?.("form[data-composer]")) return;
+    holdBack(event, () => event.target.requestSubmit());
+    sayWhetherHeld(event);
   },
   true,
 );
@@ -241,7 +251,9 @@ addEventListener(
   "click",
   (event) => {
     const sender = event.target.closest?.(".composer-quicker button");
-    if (sender) holdBack(event, () => sender.click());
+    if (!sender) return;
+    holdBack(event, () => sender.click());
+    sayWhetherHeld(event);
   },
   true,
 );
@@ -283,6 +295,9 @@ class DropElement extends HTMLElement {
     this.image = this.querySelector("img");
     this.note = this.querySelector(".drop-note");
     this.remove_ = this.querySelector(".drop-clear");
+    this.image.addEventListener("error", () => {
+      this.image.hidden = true;
+    });
     this.file.addEventListener("change", () => this.take(this.file.files[0]));
     this.remove_.addEventListener("click", () => {
       this.clear();
@@ -366,14 +381,8 @@ class DropElement extends HTMLElement {
     this.sending = new AbortController();
     const { signal } = this.sending;
     this.image.addEventListener("load", () => this.arrive(id), { once: true, signal });
-    this.image.addEventListener(
-      "error",
-      () => {
-        this.image.hidden = true;
-        this.fail("Its image is not kept any more.");
-      },
-      { once: true, signal },
-    );
+    const gone = () => this.fail("Its image is not kept any more.");
+    this.image.addEventListener("error", gone, { once: true, signal });
     this.picture(`/uploads/${encodeURIComponent(id)}`);
   }
 

@@ -145,14 +145,15 @@ class ClipElement extends HTMLElement {
   }
 }
 
-/** <z-wall>: tiles ([data-tile], --grow: width over height) in rows of one height. --row is the height wanted, in rem. The
- * last row is as high as the others, so that few tiles are as large as many. */
+/** <z-wall rows="all | whole">: tiles ([data-tile], --grow: width over height) in rows of one height. --row is the height wanted, in rem. The
+ * last row is as high as the others, so that few tiles are as large as many; of "whole" rows it is hidden unless it is
+ * full, or the only one. */
 class WallElement extends HTMLElement {
   connectedCallback() {
     this.sized = new ResizeObserver(() => this.clientWidth !== this.laid && this.lay());
     this.sized.observe(this);
     this.changed = new MutationObserver(() => this.lay());
-    this.changed.observe(this, { childList: true, subtree: true, attributeFilter: ["data-tile"] });
+    this.changed.observe(this, { childList: true, subtree: true, attributeFilter: ["data-tile", "rows"] });
     this.lay();
   }
 
@@ -179,6 +180,7 @@ class WallElement extends HTMLElement {
       }
     };
 
+    for (const tile of tiles) tile.hidden = false;
     let row = [];
     let last = 0;
     for (const tile of tiles) {
@@ -195,7 +197,9 @@ class WallElement extends HTMLElement {
         row = [tile];
       }
     }
-    if (row.length) {
+    if (row.length && last && this.getAttribute("rows") === "whole") {
+      for (const tile of row) tile.hidden = true;
+    } else if (row.length) {
       const shapes = row.map(shape);
       const mean = shapes.reduce((sum, each) => sum + each, 0) / shapes.length;
       const across = Math.max(1, Math.round((width + gap) / (mean * wanted + gap)));

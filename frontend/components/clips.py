@@ -59,9 +59,15 @@ def poster(
     )
 
 
-def wall(clips: Any, *, tile: Callable[[Any], rx.Component], class_name: str = "") -> rx.Component:
-    """Posters in justified rows, each at its own aspect ratio."""
-    return justified(rx.foreach(clips, lambda clip: tile(clip)), class_name=f"wall {class_name}".strip())
+def wall(
+    clips: Any, *, tile: Callable[[Any], rx.Component], class_name: str = "", whole_rows: Any = False
+) -> rx.Component:
+    """Posters in justified rows, each at its own aspect ratio; `whole_rows`: without a last one that is not full."""
+    return justified(
+        rx.foreach(clips, lambda clip: tile(clip)),
+        class_name=f"wall {class_name}".strip(),
+        whole_rows=whole_rows,
+    )
 
 
 def mark_buttons(clip: Any, *, favourite: Any, up: Any, down: Any) -> list[rx.Component]:

@@ -96,9 +96,11 @@ def clip_poster(*, poster: Any, src: Any, plays_at_once: bool = False) -> rx.Com
     )
 
 
-def justified(*children: rx.Component, class_name: str) -> rx.Component:
-    """A wall of tiles (`data-tile`, with `--grow` as width over height) in rows of one height."""
-    return WallElement.create(*children, class_name=class_name)
+def justified(*children: rx.Component, class_name: str, whole_rows: Any = False) -> rx.Component:
+    """A wall of tiles (`data-tile`, with `--grow` as width over height) in rows of one height: all, or whole ones."""
+    return WallElement.create(
+        *children, class_name=class_name, custom_attrs={"rows": rx.cond(whole_rows, "whole", "all")}
+    )
 
 
 def player(*, src: Any, poster: Any, fps: Any, frames: Any, label: Any) -> rx.Component:

@@ -18,7 +18,7 @@ def refusal(*, shown: Any, words: Any, again_at: Any, code: Any) -> rx.Component
             rx.el.p(
                 words,
                 rx.cond(again_at != "", rx.el.span(" It works again ", time_ago(again_at), ".")),
-                rx.cond(code == "insufficient_credits", rx.fragment(" ", _to_credits())),
+                rx.cond(code == "insufficient_credits", rx.fragment(" ", _to_credits(), ".")),
             ),
             class_name="refusal",
             role="alert",
@@ -30,7 +30,7 @@ def shortfall(quote: Any) -> rx.Component:
     """What is missing for the price, before anything is sent."""
     return rx.cond(
         quote.note != "",
-        rx.el.p(quote.note, " ", _to_credits(), class_name="composer-note", role="status"),
+        rx.el.p(quote.note, " ", _to_credits(), ".", class_name="composer-note", role="status"),
     )
 
 
@@ -47,7 +47,7 @@ def quicker(quote: Any, *, make: Any) -> rx.Component:
 
 
 def _to_credits() -> rx.Component:
-    return rx.el.a("Your credits", href="/account")
+    return rx.el.a("See your credits", href="/account")
 
 
 def receipt(one: Any) -> rx.Component:

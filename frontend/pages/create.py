@@ -3,6 +3,7 @@
 from typing import Any
 
 import reflex as rx
+from reflex_components_core.core.banner import has_connection_errors
 
 from frontend.components.clips import poster, wall
 from frontend.components.controls import button, choice, icon, icon_button
@@ -21,11 +22,14 @@ _REQUOTE = with_fields("form[data-composer]", Composer.requote)
 _READ_WORDS = with_fields("form[data-composer]", Composer.read_words)
 
 
-def _error(field: str) -> rx.Component:
-    return rx.cond(
-        Composer.errors[field],
-        rx.el.p(Composer.errors[field], class_name="field-error", role="alert"),
-    )
+def _error(field: str, *, else_: rx.Component | None = None) -> rx.Component:
+    said = rx.el.p(Composer.errors[field], class_name="field-error", role="alert", id=f"{field}-note")
+    return rx.cond(Composer.errors[field], said, else_) if else_ else rx.cond(Composer.errors[field], said)
+
+
+def _hint(field: str, *words: Any) -> rx.Component:
+    """What a field is for; in its place what is wrong with it, once something is."""
+    return _error(field, else_=rx.el.p(*words, class_name="field-hint", id=f"{field}-note"))
 
 
 def _is_wrong(field: str) -> Any:
@@ -152,17 +156,17 @@ def _more() -> rx.Component:
                         max=_once_known(Composer.model.steps_high.to_string()),
                         placeholder=_once_known(Composer.model.steps_default.to_string()),
                         aria_invalid=_is_wrong("steps"),
+                        aria_describedby="steps-note",
                         class_name="input input-number",
                         on_change=_REQUOTE.debounce(250),
                     ),
                     class_name="field-row",
                 ),
-                rx.el.p(
+                _hint(
+                    "steps",
                     _once_known(f"{Composer.model.steps_low} to {Composer.model.steps_high}. "),
                     "More steps are sharper, and slower.",
-                    class_name="field-hint",
                 ),
-                _error("steps"),
                 class_name="field",
             ),
             rx.el.div(
@@ -176,14 +180,14 @@ def _more() -> rx.Component:
                         placeholder="Any",
                         auto_complete="off",
                         aria_invalid=_is_wrong("seed"),
+                        aria_describedby="seed-note",
                         class_name="input input-number mono",
                         on_change=_REQUOTE.debounce(250),
                     ),
                     icon_button("again", "Another seed", custom_attrs={"data-dice": ""}),
                     class_name="field-row",
                 ),
-                rx.el.p("The same seed and settings give the same clip.", class_name="field-hint"),
-                _error("seed"),
+                _hint("seed", "The same seed and settings give the same clip."),
                 class_name="field",
             ),
             rx.el.div(
@@ -197,17 +201,17 @@ def _more() -> rx.Component:
                         placeholder=Composer.model.guidance_default,
                         auto_complete="off",
                         aria_invalid=_is_wrong("guidance"),
+                        aria_describedby="guidance-note",
                         class_name="input input-number",
                         on_change=_REQUOTE.debounce(250),
                     ),
                     class_name="field-row",
                 ),
-                rx.el.p(
+                _hint(
+                    "guidance",
                     _once_known(f"{Composer.model.guidance_low} to {Composer.model.guidance_high}. "),
                     "More keeps closer to the words.",
-                    class_name="field-hint",
                 ),
-                _error("guidance"),
                 class_name="field",
             ),
             rx.cond(
@@ -219,11 +223,11 @@ def _more() -> rx.Component:
                         name="negative_prompt",
                         rows="1",
                         aria_invalid=_is_wrong("negative_prompt"),
+                        aria_describedby="negative_prompt-note",
                         class_name="input",
                         on_change=_REQUOTE.debounce(350),
                     ),
-                    rx.el.p("What should not be seen.", class_name="field-hint"),
-                    _error("negative_prompt"),
+                    _hint("negative_prompt", "What should not be seen."),
                     class_name="field field-wide",
                 ),
             ),
@@ -266,15 +270,20 @@ def _composer() -> rx.Component:
                     placeholder="Say what should be seen, and how it moves",
                     class_name="prompt",
                     max_length=Composer.model.max_prompt_chars,
-                    aria_describedby="prompt-note",
+                    aria_describedby="prompt-left prompt-note",
                     aria_invalid=_is_wrong("prompt"),
                     on_change=_READ_WORDS.debounce(350),
                     custom_attrs={"data-most": Composer.model.max_prompt_chars},
                 ),
                 rx.el.p(
-                    id="prompt-note", class_name="field-hint prompt-left", custom_attrs={"data-left": ""}
+                    id="prompt-left", class_name="field-hint prompt-left", custom_attrs={"data-left": ""}
                 ),
-                rx.el.p(Composer.unknown, class_name="prompt-unknown", role="status"),
+                # Beside a refusal it would be noise.
+                rx.el.p(
+                    rx.cond(Composer.errors["prompt"], "", Composer.unknown),
+                    class_name="prompt-unknown",
+                    role="status",
+                ),
                 _error("prompt"),
                 class_name="prompt-room",
             ),
@@ -318,6 +327,14 @@ def _composer() -> rx.Component:
             rx.fragment(
                 shortfall(Composer.quote),
                 quicker(Composer.quote, make=with_fields("form[data-composer]", Composer.submit_quicker)),
+            ),
+        ),
+        rx.cond(
+            has_connection_errors,
+            rx.el.p(
+                "Not sent yet: it goes as soon as the connection is back.",
+                class_name="composer-note composer-held",
+                role="status",
             ),
         ),
         rx.el.input(type="hidden", name="idempotency_key", default_value=""),
@@ -392,8 +409,12 @@ def _knows() -> rx.Component:
                 Composer.model.knows,
                 rx.cond(
                     Composer.model.small,
-                    rx.fragment(
-                        " For everything else, ", rx.el.a("connect a real model", href="/models"), "."
+                    rx.cond(
+                        Composer.account.role == "admin",
+                        rx.fragment(
+                            " For everything else, ", rx.el.a("connect a real model", href="/models"), "."
+                        ),
+                        " For everything else, whoever runs this studio can connect a real model.",
                     ),
                 ),
                 class_name="knows-words",
@@ -431,16 +452,20 @@ def _now() -> rx.Component:
             behind=rx.cond(
                 Jobs.behind_stage.length() > 0,
                 rx.el.ul(
-                    rx.foreach(Jobs.behind_shown, _queued),
+                    rx.foreach(Jobs.behind_next, _queued),
                     rx.cond(
                         Jobs.behind_more > 0,
                         rx.el.li(
                             rx.el.a(
-                                "and ", Jobs.behind_more, " more", href="/progress", class_name="quiet-link"
+                                Jobs.behind_more,
+                                " more, then the last one sent",
+                                href="/progress",
+                                class_name="quiet-link",
                             ),
                             class_name="behind-more",
                         ),
                     ),
+                    rx.foreach(Jobs.behind_last, _queued),
                     class_name="behind",
                 ),
             ),
@@ -490,7 +515,7 @@ def _latest() -> rx.Component:
                 Jobs.loaded,
                 rx.cond(
                     Jobs.wall.length() > 0,
-                    wall(Jobs.wall, tile=poster),
+                    wall(Jobs.wall, tile=poster, whole_rows=Jobs.wall_is_full),
                     rx.cond(
                         Jobs.staged == "",
                         empty(

@@ -84,9 +84,9 @@ def with_draft(handler: Any) -> EventSpec:
     return _call("draftWhenDrawn", then=handler)
 
 
-def draft_sent() -> EventSpec:
-    """The composer's draft became a job."""
-    return _call("draftSent")
+def draft_sent(sent: dict[str, str]) -> EventSpec:
+    """The composer's draft became a job: of these fields, what is still as it was `sent` goes."""
+    return _call("draftSent", sent)
 
 
 def focus(selector: str) -> EventSpec:

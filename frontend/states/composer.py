@@ -27,6 +27,9 @@ _FIELDS = (
 )
 _SETTINGS = ("prompt", "size", "seconds", "steps", "seed", "guidance", "negative_prompt", "image_id")
 _CHECKED = ("size", "seconds", "steps", "seed", "guidance", "negative_prompt", "image_id")
+# What only sending tells: a quote does not judge them.
+_JUDGED = ("prompt", "negative_prompt", "image_id")
+_SPENT = ("prompt", "seed", "image_id", "idempotency_key")
 _BEHIND_MORE = ("steps", "seed", "guidance", "negative_prompt")
 
 
@@ -44,6 +47,7 @@ class Composer(Jobs):
     errors: dict[str, str] = {}
     error_code: str = ""
     error_again_at: str = ""
+    _refused: dict[str, tuple[str, str]] = {}
 
     @rx.var
     def has_errors(self) -> bool:
@@ -61,7 +65,7 @@ class Composer(Jobs):
     async def open(self) -> list[EventSpec] | EventSpec | None:
         """Offer the models, then bring back the draft, or the settings of the clip named in the address."""
         who = await self._who()
-        self.errors = {}
+        self.errors, self._refused = {}, {}
         # The clip that was made here last goes to the wall.
         self.staged = ""
         self.models = await gateway().models(who)
@@ -81,9 +85,14 @@ class Composer(Jobs):
         draft = _draft(fields or {})
         self._choose(draft.model)
         self.unknown = await gateway().unknown_words(who, model=draft.model, prompt=draft.prompt)
-        said = {"prompt": self.errors["prompt"]} if "prompt" in self.errors else {}
-        self.errors = said | await self._check(who, draft)
+        self.errors = self._still_refused(draft) | await self._check(who, draft)
         return None
+
+    def _still_refused(self, draft: Draft) -> dict[str, str]:
+        """What was refused when it was sent, as far as the draft still says the same."""
+        return {
+            field: words for field, (sent, words) in self._refused.items() if getattr(draft, field) == sent
+        }
 
     async def _check(self, who: AccountView, draft: Draft) -> dict[str, str]:
         """What is wrong with the settings, by field; where nothing is, they have a price now.
@@ -110,8 +119,9 @@ class Composer(Jobs):
         who = await self._who()
         draft = _draft(fields or {})
         self.unknown = await gateway().unknown_words(who, model=draft.model, prompt=draft.prompt)
-        if draft.prompt and "prompt" in self.errors:
-            self.errors = {field: words for field, words in self.errors.items() if field != "prompt"}
+        others = {field: words for field, words in self.errors.items() if field != "prompt"}
+        refused = self._still_refused(draft)
+        self.errors = others | {field: words for field, words in refused.items() if field == "prompt"}
         return None
 
     @rx.event
@@ -129,22 +139,31 @@ class Composer(Jobs):
     async def _send(self, fields: dict[str, Any]) -> list[EventSpec] | EventSpec | None:
         who = await self._who()
         draft = _draft(fields)
-        self.errors = await self._check(who, draft)
-        self.errors.pop("form", None)
+        errors = await self._check(who, draft)
+        errors.pop("form", None)
         if not draft.prompt:
-            self.errors["prompt"] = "Say what should be seen, and how it moves."
-        if self.errors:
-            return self._to_the_first()
+            errors["prompt"] = "Nothing was sent: there is no prompt yet."
+        if errors:
+            return self._refuse(draft, errors)
         try:
             await gateway().submit(who, draft)
         except Refused as refused:
-            self.errors = {refused.field or "form": refused.message}
             self.error_code, self.error_again_at = refused.code, refused.again_at
-            return self._to_the_first()
+            return self._refuse(draft, {refused.field or "form": refused.message})
+        self.errors, self._refused = {}, {}
         await self._who()
         await self._read(who)
         # The price is asked for again: what is left may not pay for another.
-        return [browser.draft_sent(), browser.with_draft(Composer.requote)]
+        sent = {name: str(fields.get(name) or "") for name in _SPENT}
+        return [browser.draft_sent(sent), browser.with_draft(Composer.requote)]
+
+    def _refuse(self, draft: Draft, errors: dict[str, str]) -> EventSpec | None:
+        """Say what is wrong with what was sent, until it is changed."""
+        self.errors = errors
+        self._refused = {
+            field: (getattr(draft, field), words) for field, words in errors.items() if field in _JUDGED
+        }
+        return self._to_the_first()
 
     def _to_the_first(self) -> EventSpec | None:
         """Move the focus to the first field that is wrong."""

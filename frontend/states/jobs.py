@@ -13,7 +13,9 @@ from frontend.states import browser
 from frontend.states.session import Session
 from frontend.views import AccountView, ClipView, JobView
 
-LATEST_CLIPS = 13
+MOST_ON_WALL = 12
+# One of them may be on the stage.
+LATEST_CLIPS = MOST_ON_WALL + 1
 MOST_FRESH = 6
 MOST_BEHIND = 4
 # A lost wake-up costs at most this.
@@ -91,20 +93,30 @@ class Jobs(Session):
         return [job for job in self.jobs if not job.ended and not job.in_review and job.id != self.staged]
 
     @rx.var
-    def behind_shown(self) -> list[JobView]:
-        """The newest of them, the last one sent first. One too many takes the line that would count it."""
-        return self.behind_stage[::-1][: len(self.behind_stage) - self.behind_more]
+    def behind_next(self) -> list[JobView]:
+        """Those of them that come next. One too many takes the line that would count it."""
+        return self.behind_stage[: MOST_BEHIND - 1] if self.behind_more else self.behind_stage
 
     @rx.var
     def behind_more(self) -> int:
-        """How many others there are."""
+        """How many there are between those and the last one."""
         more = len(self.behind_stage) - MOST_BEHIND
         return more if more > 1 else 0
 
     @rx.var
+    def behind_last(self) -> list[JobView]:
+        """The one that was sent last, where it isn't among those that come next: who just sent it looks for it."""
+        return self.behind_stage[-1:] if self.behind_more else []
+
+    @rx.var
     def wall(self) -> list[ClipView]:
         """The latest clips, without the one on the stage."""
-        return [clip for clip in self.latest if clip.id != self.staged][: LATEST_CLIPS - 1]
+        return [clip for clip in self.latest if clip.id != self.staged][:MOST_ON_WALL]
+
+    @rx.var
+    def wall_is_full(self) -> bool:
+        """Whether there may be more clips than these: then it shows whole rows alone."""
+        return len(self.wall) == MOST_ON_WALL
 
     @rx.var
     def can_stop(self) -> bool:

@@ -139,6 +139,7 @@ ACCOUNTS = {
         tier="Pro",
         credits=1200,
         credits_label="1,200",
+        role="admin",
         may_moderate=True,
         signed_in=True,
     ),

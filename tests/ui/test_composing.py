@@ -53,6 +53,67 @@ def test_a_refused_prompt_is_told_at_the_prompt_and_kept(visit: Callable[..., Vi
     assert page.get_attribute("#prompt", "aria-invalid") == "true"
 
 
+def test_a_refusal_stays_until_the_words_change_and_what_the_model_leaves_out_is_not_said_beside_it(
+    visit: Callable[..., Visitor],
+) -> None:
+    visitor = visit("newcomer")
+    with visitor.page.expect_websocket() as opened:
+        page = visitor.go("/", ".choice")
+    page.locator(".price", has_text="2 credits").wait_for()
+    refusal = page.locator(".prompt-room [role=alert]", has_text="not charged")
+    # Sent before the page asked about the words: that question comes after the refusal.
+    with opened.value.expect_event("framesent", lambda frame: "read_words" in str(frame)):
+        page.fill("#prompt", "gore and blood of a corpse")
+        page.locator("#prompt").press("Control+Enter")
+        refusal.wait_for()
+    page.locator("details.more summary").click()
+    page.fill("#steps", "3000")
+    page.locator(".field-error", has_text="from 4 to 400").wait_for()
+    assert refusal.is_visible()
+    assert page.inner_text(".prompt-unknown") == ""
+    page.fill("#prompt", "a pink corpse")
+    refusal.wait_for(state="detached")
+    page.locator(".prompt-unknown", has_text="pink, corpse").wait_for()
+    page.fill("#prompt", "")
+    page.fill("#steps", "")
+
+
+def test_what_is_typed_while_a_prompt_is_on_its_way_is_the_next_one(visit: Callable[..., Visitor]) -> None:
+    page = visit("sender").go("/", ".choice")
+    page.locator(".price", has_text="credits").wait_for()
+    page.locator("details.more summary").click()
+    page.fill("#prompt", "a yellow circle growing")
+    page.fill("#seed", "7")
+    page.evaluate(
+        """() => {
+          const { prompt, seed } = document.querySelector("form[data-composer]").elements;
+          prompt.form.requestSubmit();
+          prompt.value = "the next idea";
+          prompt.dispatchEvent(new Event("input", { bubbles: true }));
+        }"""
+    )
+    page.locator("#now, .behind", has_text="a yellow circle growing").first.wait_for()
+    page.wait_for_function("document.querySelector('#seed').value === ''")
+    assert page.input_value("#prompt") == "the next idea"
+    page.fill("#prompt", "")
+
+
+def test_the_prompts_focus_is_seen_on_the_composer(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/", ".choice")
+    ring = "getComputedStyle(document.querySelector('.composer')).outlineStyle"
+    assert page.evaluate(ring) == "none"
+    page.focus("#prompt")
+    assert page.evaluate(ring) == "solid"
+
+
+def test_who_does_not_run_the_studio_is_not_led_to_its_shell(visit: Callable[..., Visitor]) -> None:
+    page = visit("newcomer").go("/", ".knows-words")
+    assert "whoever runs this studio" in page.inner_text(".knows-words")
+    assert page.locator(".knows-words a").count() == 0
+    page = visit("moderator").go("/", ".knows-words")
+    page.get_by_role("link", name="connect a real model").wait_for()
+
+
 def test_an_empty_prompt_is_not_sent(visit: Callable[..., Visitor]) -> None:
     page = visit("creator").go("/", ".choice")
     page.get_by_role("button", name="Generate").click()
@@ -77,6 +138,18 @@ def test_a_file_that_is_no_picture_is_refused_in_words(visit: Callable[..., Visi
     page = visit("creator").go("/", "z-drop")
     page.set_input_files("z-drop input[type=file]", text)
     page.get_by_text("PNG, JPEG or WebP").wait_for()
+
+
+def test_a_file_that_only_calls_itself_a_picture_is_not_drawn(
+    visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.png"
+    text.write_text("not a picture")
+    page = visit("creator").go("/", "z-drop")
+    page.set_input_files("z-drop input[type=file]", text)
+    page.locator(".drop-note", has_text="not a picture").wait_for()
+    page.locator("z-drop img").wait_for(state="hidden")
+    page.get_by_text("First frame").wait_for()
 
 
 def _picture(folder: Path) -> Path:
@@ -364,3 +437,26 @@ def test_a_draft_comes_back_however_late_the_scripts_are(visit: Callable[..., Vi
     page.wait_for_function("document.querySelector('#prompt').value === 'a red star'")
     page.locator(".price", has_text="2 credits").wait_for()
     page.fill("#prompt", "")
+
+
+def test_the_latest_clips_end_with_a_whole_row_while_there_are_more(visit: Callable[..., Visitor]) -> None:
+    page = visit("collector", width=1440).go("/", "z-wall[data-laid] [data-tile]")
+    ends = page.evaluate(
+        """() => {
+          const shown = [...document.querySelectorAll("z-wall [data-tile]")].filter((tile) => !tile.hidden);
+          const rows = Object.groupBy(shown, (tile) => Math.round(tile.getBoundingClientRect().top));
+          return Object.values(rows).map((row) => row.at(-1).getBoundingClientRect().right);
+        }"""
+    )
+    assert len(ends) > 1
+    assert max(ends) - min(ends) < 2
+
+
+def test_the_wait_is_read_beside_the_button_on_a_phone(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator", width=390, height=844, has_touch=True).go("/", ".price-wait")
+    page.evaluate("document.querySelector('.price-wait').textContent = 'ready in about 75 s to 4 min'")
+    words = page.locator(".price-wait").bounding_box()
+    button = page.get_by_role("button", name="Generate").bounding_box()
+    assert words is not None
+    assert button is not None
+    assert words["x"] + words["width"] <= button["x"]

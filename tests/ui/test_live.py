@@ -53,3 +53,21 @@ def test_without_a_connection_one_goes_to_other_pages_and_they_fill_when_it_is_b
     page.locator(".wall-gallery .tile").first.wait_for(timeout=60_000)
     assert page.url.endswith("/gallery")
     assert page.evaluate("window.same")
+
+
+def test_what_is_sent_without_a_connection_is_said_to_wait_and_goes_once_it_is_back(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("sender").go("/", ".choice")
+    page.locator(".price", has_text="credits").wait_for()
+    page.fill("#prompt", "a red star without a connection")
+    page.context.set_offline(True)
+    held = page.locator(".composer-held", has_text="as soon as the connection is back")
+    held.wait_for(state="attached")
+    assert held.is_hidden()
+    page.get_by_role("button", name="Generate").click()
+    held.wait_for()
+    page.context.set_offline(False)
+    sent = page.locator(".live-prompt, .behind-prompt", has_text="without a connection")
+    sent.wait_for(timeout=60_000)
+    assert held.count() == 0

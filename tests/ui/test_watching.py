@@ -149,14 +149,20 @@ def test_a_preview_that_is_gone_leaves_the_one_before_it(visit: Callable[..., Vi
     httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
 
 
-def test_a_job_just_sent_is_seen_however_many_are_before_it(visit: Callable[..., Visitor]) -> None:
+def test_next_in_the_queue_comes_first_and_a_job_just_sent_is_seen_however_many_are_before_it(
+    visit: Callable[..., Visitor],
+) -> None:
     page = visit("busy").go("/", ".choice")
-    page.locator(".behind-more").get_by_role("link", name="and 13 more").wait_for()
+    page.locator(".behind-more").get_by_role("link", name="13 more").wait_for()
     page.fill("#prompt", "an orange circle growing")
     page.get_by_role("button", name="Generate").click()
     page.locator(".behind-job", has_text="an orange circle growing").first.wait_for()
-    assert page.locator(".behind-prompt").first.inner_text() == "an orange circle growing"
-    page.locator(".behind-more").get_by_role("link", name="and 14 more").click()
+    prompts = page.locator(".behind-prompt").all_inner_texts()
+    assert prompts == ["a blue square staying still on an orange background"] * 3 + [
+        "an orange circle growing"
+    ]
+    assert page.locator(".behind > li").last.inner_text().startswith("an orange circle growing")
+    page.locator(".behind-more").get_by_role("link", name="14 more").click()
     page.wait_for_url("**/progress")
 
 
