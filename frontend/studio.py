@@ -20,6 +20,7 @@ from frontend.gateway import Gateway, install
 from frontend.pages import PAGES, not_found
 from frontend.policy import MediaOrigin, our_own_origin, page_policy
 from frontend.states.failures import answer, note_broken_page
+from frontend.states.session import Session
 from frontend.strangers import forget_strangers
 from frontend.tabs import EndWithTheSession, keep_by_session
 
@@ -117,5 +118,5 @@ def build_app(
         app.register_lifespan_task(_awaited_at_end(at_end))
     for page in PAGES:
         app.add_page(page.component, route=page.route, title=page.title, on_load=page.on_load)
-    app.add_page(not_found, route="404", title="Not here · Zoetrope")
+    app.add_page(not_found, route="404", title="Not here · Zoetrope", on_load=Session.look)
     return app

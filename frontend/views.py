@@ -177,13 +177,15 @@ class JobView:
 class ParamView:
     """One parameter of a clip: its name, its value, and whether it is a machine's value (set in mono).
 
-    `picture_url`: it is a picture, and `value` says what of.
+    `raw`: what a program would write for it, where that is not `value`; it is what is copied. `picture_url`: it is a
+    picture, and `value` says what of.
     """
 
     name: str
     value: str
     mono: bool = False
     long: bool = False
+    raw: str = ""
     picture_url: str = ""
 
 

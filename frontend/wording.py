@@ -383,8 +383,8 @@ def _sentences(*parts: str) -> str:
 def _parameters(job: Job, image_id: str) -> Iterator[ParamView]:
     if job.negative_prompt:
         yield ParamView(name="Without", value=job.negative_prompt, long=True)
-    yield ParamView(name="Model", value=job.model, mono=True)
-    yield ParamView(name="Size", value=job.size, mono=True)
+    yield ParamView(name="Model", value=_title(job.model), raw=job.model)
+    yield ParamView(name="Size", value=f"{job.width} × {job.height}", raw=job.size)
     yield ParamView(name="Length", value=f"{job.seconds} s, {job.num_frames} frames at {job.fps} fps")
     yield ParamView(name="Seed", value=str(job.seed), mono=True)
     yield ParamView(name="Steps", value=str(job.num_inference_steps), mono=True)

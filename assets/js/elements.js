@@ -117,7 +117,9 @@ class ClipElement extends HTMLElement {
   drawPoster() {
     const source = this.getAttribute("poster");
     if (!source) return;
-    this.image ??= Object.assign(document.createElement("img"), { alt: "", loading: "lazy", decoding: "async" });
+    // On a wall most are out of sight; alone, it takes the place of something that was just seen.
+    const loading = this.closest("z-wall") ? "lazy" : "eager";
+    this.image ??= Object.assign(document.createElement("img"), { alt: "", loading, decoding: "async" });
     this.image.src = source;
     if (!this.image.isConnected) this.prepend(this.image);
   }

@@ -27,6 +27,9 @@ function arrived({ prompt, href, quiet }) {
 
 const dialog = (id) => document.getElementById(id);
 
+// An event may come before the page that it changes is drawn.
+const MOST_FRAMES = 120;
+
 const early = window.zoetrope?.early ?? [];
 
 window.zoetrope = {
@@ -51,9 +54,10 @@ window.zoetrope = {
   door: () => location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`),
   fields: (selector) => Object.fromEntries(new FormData(document.querySelector(selector))),
   clear: (selector) => document.querySelector(selector)?.reset(),
-  focus: (selector) =>
+  focus: (selector, framesLeft = MOST_FRAMES) =>
     requestAnimationFrame(() => {
       const found = document.querySelector(selector);
+      if (!found && framesLeft) return void window.zoetrope.focus(selector, framesLeft - 1);
       found?.closest("details")?.setAttribute("open", "");
       found?.focus();
     }),
@@ -65,6 +69,9 @@ document.addEventListener("click", (event) => {
 
   const closer = event.target.closest("[data-closes]");
   if (closer) closer.closest("dialog")?.close();
+
+  const focuser = event.target.closest("[data-focuses]");
+  if (focuser) document.querySelector(focuser.dataset.focuses)?.focus();
 
   const copier = event.target.closest("[data-copies]");
   if (copier) {

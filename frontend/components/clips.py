@@ -54,6 +54,8 @@ def poster(
         ),
         *([rx.el.div(*actions(clip), class_name="tile-actions")] if actions else []),
         rx.cond(clip.favourite, rx.el.span(icon("heart"), class_name="tile-mark", title="Favourite")),
+        # A tile stays its clip's own when others come before it or go: so does the focus.
+        key=clip.id,
         class_name=rx.cond(selected, "tile tile-selected", "tile") if selected is not None else "tile",
         custom_attrs={"data-tile": clip.id, **inline_style(__aspect=clip.aspect, __grow=clip.grow)},
     )

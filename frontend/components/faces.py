@@ -26,12 +26,14 @@ def skeleton_rows(count: int = 3, class_name: str = "") -> rx.Component:
     )
 
 
-def empty(title: Any, words: Any, *actions: rx.Component, quiet: bool = False) -> rx.Component:
-    """What will be here, and the one action that fills it."""
+def empty(
+    title: Any, words: Any, *actions: rx.Component, quiet: bool = False, whole_page: bool = False
+) -> rx.Component:
+    """What will be here, and the one action that fills it. `whole_page`: nothing else is, so this is its heading."""
     return rx.el.div(
         mark("mark mark-empty"),
         rx.el.div(
-            rx.el.h2(title),
+            rx.el.h1(title) if whole_page else rx.el.h2(title),
             rx.el.p(words),
             *actions,
             class_name="empty-words",

@@ -88,6 +88,8 @@ def ready_strip(clip: Any) -> rx.Component:
     """The clip that a job became while its page was open."""
     return rx.el.li(
         rx.el.div(
+            # Seen until the poster is there.
+            mark("mark mark-still"),
             clip_poster(poster=clip.poster_url, src=clip.video_url),
             class_name="strip-frame strip-frame-ready",
             custom_attrs=inline_style(__aspect=clip.aspect),

@@ -38,12 +38,18 @@ def _account(here: str) -> rx.Component:
     )
 
 
-def shell(title: str, *children: Any, here: str = "", head: Any = None, class_name: str = "") -> rx.Component:
-    """A page of the studio. `title` is its heading, empty where the page brings its own; `head` stands beside it."""
+def shell(
+    title: str, *children: Any, here: str = "", within: str = "", head: Any = None, class_name: str = ""
+) -> rx.Component:
+    """A page of the studio. `title` is its heading, empty where the page brings its own; `head` stands beside it.
+
+    `here` is its place in the rail; `within` the place it belongs to, where it has none.
+    """
     return rx.el.div(
         rx.el.a("Skip to the page", href="#stage", class_name="skip"),
         rail(
             here=here,
+            within=within,
             going=Session.going,
             cases=Session.cases_waiting,
             may_moderate=Session.account.may_moderate,

@@ -8,6 +8,7 @@ from frontend.components.clips import mark_buttons, withheld
 from frontend.components.controls import button, dialog, icon, icon_button, link_button
 from frontend.components.elements import inline_style, player, time_ago
 from frontend.components.faces import empty
+from frontend.components.keys_help import keys_help
 from frontend.components.money import receipt
 from frontend.components.stage import live_screen, live_words
 from frontend.layouts.shell import shell
@@ -15,6 +16,17 @@ from frontend.pages.progress import stop_dialog
 from frontend.states.clip import Clip
 from frontend.states.jobs import Jobs
 
+_KEYS = (
+    ("space", "play or pause"),
+    (",  .", "one frame back, forward"),
+    ("l", "loop"),
+    ("↵", "full screen"),
+    ("← →", "newer, older clip"),
+    ("f", "favourite"),
+    ("u", "use these settings"),
+    ("d", "delete"),
+    ("?", "this list"),
+)
 _DELETE = {"data-opens": "delete-clip", "data-page-verb": "delete"}
 
 
@@ -30,7 +42,10 @@ def _parameter(param: Any) -> rx.Component:
                     "copy",
                     f"Copy {param.name}",
                     class_name="copy",
-                    custom_attrs={"data-copies": param.value, "data-copied": f"{param.name} copied"},
+                    custom_attrs={
+                        "data-copies": rx.cond(param.raw != "", param.raw, param.value),
+                        "data-copied": f"{param.name} copied",
+                    },
                 ),
             ),
         ),
@@ -205,6 +220,7 @@ def _way_back() -> rx.Component:
         rx.el.div(
             _beside(Clip.clip.newer_id, "Newer clip", "left", "←"),
             _beside(Clip.clip.older_id, "Older clip", "right", "→"),
+            icon_button("help", "Keys", class_name="keys-button", custom_attrs={"data-opens": "keys-help"}),
             class_name="head-side",
         ),
         class_name="clip-head",
@@ -217,13 +233,11 @@ def clip_page() -> rx.Component:
         "",
         rx.cond(
             Clip.missing,
-            rx.fragment(
-                rx.el.h1("Clip", class_name="off-screen"),
-                empty(
-                    "No such clip",
-                    "It was deleted, or it belongs to somebody else.",
-                    link_button("To the gallery", "/gallery", tone="primary"),
-                ),
+            empty(
+                "No such clip",
+                "It was deleted, or it belongs to somebody else.",
+                link_button("To the gallery", "/gallery", tone="primary"),
+                whole_page=True,
             ),
             rx.cond(Clip.clip.id != "", _filled(), _waiting()),
         ),
@@ -238,6 +252,8 @@ def clip_page() -> rx.Component:
                 class_name="dialog-verbs",
             ),
         ),
+        keys_help(_KEYS),
         head=_way_back(),
+        within="/gallery",
         class_name="room-clip",
     )

@@ -138,7 +138,11 @@ def _nothing() -> rx.Component:
         ),
         empty(
             "No clips yet",
-            "Every clip you make appears here, newest first. Point at one and it plays.",
+            rx.fragment(
+                "Every clip you make appears here, newest first. ",
+                rx.el.span("Point at one and it plays.", class_name="by-pointer"),
+                rx.el.span("Open one and it plays.", class_name="by-touch"),
+            ),
             link_button("Make the first one", "/", tone="primary"),
         ),
     )

@@ -9,7 +9,7 @@ from frontend.components.elements import inline_style, player, time_ago
 from frontend.components.faces import empty, failed, skeleton_rows
 from frontend.components.keys_help import keys_help
 from frontend.layouts.shell import shell
-from frontend.states.browser import focus, with_fields
+from frontend.states.browser import with_fields
 from frontend.states.moderation import MOST_NOTE_CHARS, Moderation
 
 _KEYS = (
@@ -208,6 +208,22 @@ def _decision() -> rx.Component:
             class_name="decision-form",
         ),
         button(
+            "Write a note",
+            class_name="off-stage",
+            tab_index=-1,
+            aria_hidden="true",
+            # Not through the page's queue of events: what is typed next must not be taken for keys that decide.
+            custom_attrs={"data-page-verb": "note", "data-focuses": "#note"},
+        ),
+        class_name="decision",
+        aria_label="Decision",
+    )
+
+
+def _undo() -> rx.Component:
+    """Pressed by a key and by the notice; also when the case that was allowed was the last one."""
+    return rx.el.div(
+        button(
             "Undo the last allow",
             class_name="off-stage",
             tab_index=-1,
@@ -215,16 +231,7 @@ def _decision() -> rx.Component:
             on_click=Moderation.undo,
             custom_attrs={"data-page-verb": "undo"},
         ),
-        button(
-            "Write a note",
-            class_name="off-stage",
-            tab_index=-1,
-            aria_hidden="true",
-            on_click=focus("#note"),
-            custom_attrs={"data-page-verb": "note"},
-        ),
-        class_name="decision",
-        aria_label="Decision",
+        custom_attrs={"data-keys": ""},
     )
 
 
@@ -258,6 +265,7 @@ def moderation_page() -> rx.Component:
                 skeleton_rows(4),
             ),
         ),
+        _undo(),
         keys_help(_KEYS),
         head=rx.el.div(
             rx.cond(

@@ -115,7 +115,7 @@ class Account(Jobs):
         """Stop showing the new key."""
         await self._who()
         self.new_name = ""
-        return None
+        return browser.focus(".key-form [type=submit]")
 
     @rx.event
     async def ask_to_revoke(self, key_id: str) -> EventSpec | None:

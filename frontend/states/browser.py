@@ -90,7 +90,7 @@ def draft_sent(sent: dict[str, str]) -> EventSpec:
 
 
 def focus(selector: str) -> EventSpec:
-    """Move the focus."""
+    """Move the focus, as soon as what is to have it is drawn."""
     return _call("focus", selector)
 
 

@@ -105,4 +105,5 @@ class Clip(Jobs):
         """Delete this clip for good."""
         who = await self._who()
         await gateway().delete_clips(who, [self.clip.id])
-        return [browser.toast("Deleted."), rx.redirect("/gallery")]
+        self._deleted_before = self.clip.older_id or self.clip.newer_id
+        return rx.redirect("/gallery")

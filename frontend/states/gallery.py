@@ -69,7 +69,7 @@ class Gallery(Jobs):
         return browser.set_address(f"/gallery?{query}" if query else "/gallery")
 
     @rx.event
-    async def open(self) -> EventSpec | None:
+    async def open(self) -> list[EventSpec] | None:
         """Read the first page, searched and filtered as the address says."""
         who = await self._who()
         asked = self.router.url.query_parameters
@@ -78,7 +78,27 @@ class Gallery(Jobs):
         self.search = search.strip()[:MOST_WORDS_CHARS]
         self.selecting = False
         await self._read_wall(who)
-        return browser.set_field("[data-search]", self.search)
+        return [browser.set_field("[data-search]", self.search), *self._arrive()]
+
+    def _arrive(self) -> list[EventSpec]:
+        """What is said, and where the focus goes, when a clip was deleted on its own page."""
+        if self._deleted_before is None:
+            return []
+        next_id, self._deleted_before = self._deleted_before, None
+        return [browser.toast("Deleted."), self._focus_on(next_id)]
+
+    def _focus_on(self, clip_id: str) -> EventSpec:
+        """The focus goes to this clip; to the page, when it does not hang there."""
+        if any(clip.id == clip_id for clip in self.clips):
+            return browser.focus(f"[data-tile='{clip_id}'] [data-tile-link]")
+        return browser.focus("#stage")
+
+    def _next_of(self, leaving: list[str]) -> str:
+        """The clip that hangs behind the first of these, or before them at the end of the wall."""
+        ids = [clip.id for clip in self.clips]
+        first = next((at for at, clip_id in enumerate(ids) if clip_id in leaving), len(ids))
+        staying = [clip_id for clip_id in ids[first:] if clip_id not in leaving] or ids[:first][-1:]
+        return next(iter(staying), "")
 
     @rx.event(background=True)
     async def follow(self) -> None:
@@ -137,9 +157,11 @@ class Gallery(Jobs):
             return None
         page = await gateway().clips(who, search=self.search, show=self.show, cursor=self.cursor)
         known = {clip.id for clip in self.clips}
-        self.clips = [*self.clips, *(clip for clip in page.clips if clip.id not in known)]
+        new = [clip for clip in page.clips if clip.id not in known]
+        self.clips = [*self.clips, *new]
         self.cursor = page.cursor
-        return None
+        # With the last page the button goes, and the focus would with it.
+        return self._focus_on(new[0].id) if new and not self.cursor else None
 
     @rx.event
     async def favourite(self, clip_id: str, wanted: bool) -> EventSpec | None:
@@ -216,10 +238,11 @@ class Gallery(Jobs):
         """Delete what was asked about."""
         who = await self._who()
         gone = await gateway().delete_clips(who, self.leaving)
+        next_id = self._next_of(self.leaving)
         self.selected = [clip_id for clip_id in self.selected if clip_id not in self.leaving]
         self.selecting = self.selecting and bool(self.selected)
         self.leaving = []
         # As far as it was read: a wall that shrinks loses one's place.
         await self._read_wall(who, at_least=len(self.clips) - gone)
         words = "Deleted." if gone == 1 else f"{gone} clips deleted."
-        return [browser.close_dialog("delete-clips"), browser.toast(words)]
+        return [browser.close_dialog("delete-clips"), browser.toast(words), self._focus_on(next_id)]

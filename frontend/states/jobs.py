@@ -52,6 +52,8 @@ class Jobs(Session):
     loaded: bool = False
     trouble: str = ""
     stopping: str = ""
+    # The clip beside one that was just deleted on its own page, until the gallery has said so.
+    _deleted_before: str | None = None
     _arrived: list[ClipView] = []
     _ended: list[JobView] = []
 

@@ -4,7 +4,7 @@
 
 import asyncio
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -19,6 +19,7 @@ MOST_NOTE_CHARS = 2000
 LOOK_AGAIN_S = 10.0
 # A claim lasts five minutes.
 RENEW_CLAIM_EVERY = 6
+_DECISION = "decision"
 
 
 class Moderation(Jobs):
@@ -128,12 +129,19 @@ class Moderation(Jobs):
         """Take the last allow back within its minute; its case lies on the table again."""
         who = await self._moderator()
         if not self._last_allowed:
-            return None
+            return _say(
+                "A block took effect at once: it can't be undone."
+                if self._last_decided
+                else "There is no allow to undo."
+            )
         case_id, self._last_allowed, self._last_decided = self._last_allowed, "", ""
-        await gateway().undo_decision(who, case_id)
+        try:
+            await gateway().undo_decision(who, case_id)
+        except Refused as refused:
+            return _say(refused.message, tone="bad")
         self.decided = max(0, self.decided - 1)
         await self._read_cases(who, keep=case_id)
-        return None
+        return _say("Undone. It lies on the table again.")
 
     async def _decide(
         self, *, allow: bool, fields: dict[str, Any] | None
@@ -144,13 +152,13 @@ class Moderation(Jobs):
             # A double click's second half: it was meant for the case that is decided, not for the next one.
             return None
         if on_screen != self.case.id:
-            return browser.toast("That case is no longer on the table. Nothing was decided.", tone="bad")
+            return _say("That case is no longer on the table. Nothing was decided.", tone="bad")
         note = str((fields or {}).get("note") or "").strip()[:MOST_NOTE_CHARS]
         try:
             await gateway().decide(who, on_screen, allow=allow, note=note)
         except Refused as refused:
             await self._read_cases(who)
-            return browser.toast(refused.message, tone="bad")
+            return _say(refused.message, tone="bad")
         self.decided += 1
         self._last_allowed = on_screen if allow else ""
         self._last_decided = on_screen
@@ -163,8 +171,13 @@ class Moderation(Jobs):
                 action="Undo",
                 clicks="[data-page-verb='undo']",
                 stay_s=UNDO.seconds,
-                instead_of="allowed",
+                instead_of=_DECISION,
             )
             if allow
-            else browser.toast("Blocked. Its owner is not charged."),
+            else _say("Blocked. Its owner is not charged."),
         ]
+
+
+def _say(words: str, *, tone: Literal["plain", "bad"] = "plain") -> EventSpec:
+    """Only the last decision is spoken of: what was said of the one before goes."""
+    return browser.toast(words, tone=tone, instead_of=_DECISION)

@@ -1,6 +1,9 @@
 """Who is asking. Every handler asks again: any client can fire any event by name, and a session can end meanwhile."""
 
+from contextlib import suppress
+
 import reflex as rx
+from reflex.event import EventSpec
 
 from frontend.gateway import NotAllowed, NotSignedIn, gateway
 from frontend.views import AccountView
@@ -25,6 +28,13 @@ class Session(rx.State):
             self.going = 0
             raise NotSignedIn
         return who
+
+    @rx.event
+    async def look(self) -> EventSpec | None:
+        """See who is asking, on a page that is for anybody."""
+        with suppress(NotSignedIn):
+            await self._who()
+        return None
 
     async def _moderator(self) -> AccountView:
         """The account, when it may moderate.

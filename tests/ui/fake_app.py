@@ -105,6 +105,13 @@ def finish(job_id: str) -> dict[str, bool]:
     return {"told": True}
 
 
+@api.post("/fake/hold/{job_id}")
+def hold(job_id: str) -> dict[str, bool]:
+    """A moderator has to decide about the job's clip."""
+    gateway.hold(job_id)
+    return {"told": True}
+
+
 @api.post("/uploads")
 async def upload(file: UploadFile) -> JSONResponse:
     if len(await file.read()) < 100:

@@ -189,8 +189,12 @@ def make_clip(index: int, scene: Scene) -> ClipView:
         settings_url=f"/?from={clip_id}",
         receipt=receipt_of(clip_id, scene.prompt, at=NOW - timedelta(minutes=3 + index * 47)),
         params=[
-            ParamView(name="Model", value="mini, revision 1"),
-            ParamView(name="Size", value=f"{scene.width}x{scene.height}", mono=True),
+            ParamView(name="Model", value="Mini", raw="mini"),
+            ParamView(
+                name="Size",
+                value=f"{scene.width} × {scene.height}",
+                raw=f"{scene.width}x{scene.height}",
+            ),
             ParamView(name="Length", value="2 s, 17 frames at 8 fps"),
             ParamView(name="Seed", value=str(918273645 + index * 7919), mono=True),
             ParamView(name="Steps", value="16", mono=True),

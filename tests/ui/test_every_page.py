@@ -106,9 +106,30 @@ def test_the_readers_choice_of_light_is_there_at_the_next_visit(visit: Callable[
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
 
 
-def test_an_address_where_nothing_is_says_so(visit: Callable[..., Visitor]) -> None:
-    page = visit("creator").go("/nowhere", "h1")
+def test_an_address_where_nothing_is_says_so_in_the_studio(visit: Callable[..., Visitor]) -> None:
+    lefts = []
+    for address, words in (("/nowhere", "Nothing is shown here"), ("/clips/video_nowhere", "No such clip")):
+        page = visit("creator").go(address, f"h1:has-text('{words}')")
+        page.locator(".rail-email", has_text="ada@studio.example").wait_for()
+        lefts.append(page.evaluate("document.querySelector('h1').getBoundingClientRect().left"))
+    assert lefts[0] == lefts[1]
+
+
+def test_a_stranger_is_told_that_nothing_is_there_too(visit: Callable[..., Visitor]) -> None:
+    visitor = visit()
+    page = visitor.go("/nowhere", "h1")
     assert "Nothing is shown here" in page.inner_text("h1")
+    assert page.url.endswith("/nowhere")
+
+
+def test_a_command_is_not_covered_by_its_copy_button(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator", width=390, height=844).go("/models", ".command")
+    overlaps = page.locator(".command").evaluate_all(
+        """all => all.filter((each) =>
+          each.querySelector("pre").getBoundingClientRect().right >
+          each.querySelector("button").getBoundingClientRect().left + 0.5).length"""
+    )
+    assert overlaps == 0
 
 
 def test_nobody_is_sent_to_the_door_and_comes_back_where_they_were(visit: Callable[..., Visitor]) -> None:

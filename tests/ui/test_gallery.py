@@ -215,3 +215,75 @@ def test_keys_act_on_the_selection_before_the_tile_with_the_focus(visit: Callabl
     page.locator("[data-tile-link]").nth(2).focus()
     page.keyboard.press("d")
     page.locator("#delete-clips", has_text="Delete this clip?").wait_for()
+
+
+FOCUSED = "document.activeElement.closest('[data-tile]')?.dataset.tile"
+
+
+def test_the_last_page_takes_the_focus_to_its_first_clip(visit: Callable[..., Visitor]) -> None:
+    page = visit("collector").go("/gallery", "z-wall[data-laid]")
+    before = page.locator("[data-tile]").count()
+    page.get_by_role("button", name="Load more").press("Enter")
+    page.wait_for_function(f"document.querySelectorAll('[data-tile]').length > {before}")
+    assert page.get_by_role("button", name="Load more").count() == 0
+    first_new = page.locator("[data-tile]").nth(before).get_attribute("data-tile")
+    page.wait_for_function(f"{FOCUSED} === '{first_new}'")
+
+
+def test_a_deletion_by_keys_goes_on_with_the_next_clip(visit: Callable[..., Visitor]) -> None:
+    page = visit("collector").go("/gallery", "z-wall[data-laid]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    before = page.locator("[data-tile]").evaluate_all("all => all.map((tile) => tile.dataset.tile)")
+    for _ in range(3):
+        page.keyboard.press("j")
+    page.keyboard.press("d")
+    page.locator("#delete-clips").get_by_role("button", name="Delete").press("Enter")
+    page.locator(".toast", has_text="Deleted").wait_for()
+    page.wait_for_function(f"{FOCUSED} === '{before[3]}'")
+
+
+def test_a_clip_deleted_on_its_page_is_said_to_be_on_the_wall(visit: Callable[..., Visitor]) -> None:
+    page = visit("collector").go("/gallery", "z-wall[data-laid]")
+    ids = page.locator("[data-tile]").evaluate_all("all => all.map((tile) => tile.dataset.tile)")
+    page.locator("[data-tile-link]").nth(5).click()
+    page.wait_for_selector("z-player video")
+    page.keyboard.press("d")
+    page.locator("#delete-clip").get_by_role("button", name="Delete").press("Enter")
+    page.wait_for_selector("z-wall[data-laid]")
+    page.locator(".toast", has_text="Deleted").wait_for()
+    page.wait_for_function(f"{FOCUSED} === '{ids[6]}'")
+    page.get_by_role("link", name="Create").click()
+    page.wait_for_selector(".composer")
+    page.go_back()
+    page.wait_for_selector("z-wall[data-laid]")
+    assert page.locator(".toast").count() == 0
+
+
+def test_a_clips_page_lists_its_keys_and_belongs_to_the_gallery(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/clips/video_0001", "z-player video")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    page.keyboard.press("?")
+    page.locator("#keys-help", has_text="one frame back, forward").wait_for()
+    assert page.locator(".rail-place[aria-current]").all_inner_texts() == ["Gallery"]
+
+
+def test_parameters_read_as_elsewhere_and_are_copied_as_programs_write_them(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("creator", permissions=["clipboard-read", "clipboard-write"]).go(
+        "/clips/video_0001", "z-player video"
+    )
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    for name, shown, copied in (("Model", "Mini", "mini"), ("Size", "448 × 256", "448x256")):
+        row = page.locator(".param", has=page.locator("dt", has_text=name))
+        assert row.locator("dd").inner_text() == shown
+        row.get_by_role("button", name=f"Copy {name}").click()
+        page.locator(".toast", has_text=f"{name} copied").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()") == copied
+
+
+def test_an_empty_wall_tells_a_finger_to_open_and_a_pointer_to_point(visit: Callable[..., Visitor]) -> None:
+    page = visit("newcomer", width=390, height=844, has_touch=True, is_mobile=True).go("/gallery", ".empty")
+    assert "Point" not in page.locator(".empty").inner_text()
+    page = visit("newcomer").go("/gallery", ".empty")
+    assert "Point at one and it plays" in page.locator(".empty").inner_text()

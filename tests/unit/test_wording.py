@@ -100,6 +100,12 @@ def _job(**changes: object) -> JobView:
     return replace(job, **changes)  # type: ignore[arg-type]  # test fields
 
 
+def test_a_parameter_reads_as_elsewhere_and_keeps_what_programs_write() -> None:
+    params = {param.name: param for param in wording.clip_view(_job(), with_parameters=True).params}
+    assert (params["Model"].value, params["Model"].raw) == ("Mini", "mini")
+    assert (params["Size"].value, params["Size"].raw) == ("288 × 288", "288x288")
+
+
 @pytest.mark.parametrize(("done", "said"), [(0, ""), (2, ""), (3, "About 12 s left"), (9, "About 12 s left")])
 def test_the_time_left_is_said_once_some_steps_show_the_pace(done: int, said: str) -> None:
     assert wording.job_view(_job(steps_done=done)).detail == said
