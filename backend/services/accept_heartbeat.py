@@ -51,9 +51,9 @@ async def accept_heartbeat(studio: Studio, heartbeat: Heartbeat) -> Wishes:
             )
         if job is not None:
             moved.add((job.account_id, job.id))
-    for status in heartbeat.attempts:
-        if status.attempt_id not in live:
-            continue
+    # One of each, so that what is said twice is not recorded twice.
+    own = {s.attempt_id: s for s in heartbeat.attempts if (s.attempt_id, s.job_id) in live}
+    for status in own.values():
         async with studio.db.transaction() as session:
             if (changed := await _record_status(session, heartbeat, status)) is not None:
                 moved.add(changed)
@@ -61,7 +61,7 @@ async def accept_heartbeat(studio: Studio, heartbeat: Heartbeat) -> Wishes:
     if heartbeat.attempts:
         async with studio.db.reading() as session:
             wishes = await wishes_for(
-                session, heartbeat.worker_id, [s.attempt_id for s in heartbeat.attempts], drain=drain
+                session, heartbeat.worker_id, list({s.attempt_id for s in heartbeat.attempts}), drain=drain
             )
     for account_id, job_id in moved:
         await studio.wakeups.account_changed(account_id, job_id)
@@ -100,10 +100,12 @@ async def _record_worker(session: AsyncSession, heartbeat: Heartbeat) -> bool:
     return bool(row[0])
 
 
-async def _live_attempts(session: AsyncSession, worker_id: str) -> set[str]:
-    """So that a worker that names others' jobs, or thousands, locks none of them."""
+async def _live_attempts(session: AsyncSession, worker_id: str) -> set[tuple[str, str]]:
+    """The worker's attempts, each with its job: what it says of others' jobs, or of thousands, locks none of them."""
     found = await session.exec(
-        select(Attempt.id).where(Attempt.worker_id == worker_id, col(Attempt.state).in_([*LIVE]))
+        select(Attempt.id, Attempt.job_id).where(
+            Attempt.worker_id == worker_id, col(Attempt.state).in_([*LIVE])
+        )
     )
     return set(found)
 

@@ -15,12 +15,13 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from backend.clock import SystemClock
-from backend.contracts import CheckpointRef, Heartbeat, Mailbox, Outcome, Report
+from backend.contracts import AttemptStatus, CheckpointRef, Heartbeat, Mailbox, Outcome, Report
 from backend.contracts.wire import MAX_UPLINK_BYTES, UPLINK_FIELD, UPLINK_MAXLEN, WORKERS_KEY
 from backend.db.engine import Database
 from backend.db.models import Artifact, Attempt, Job, Worker
 from backend.domain.errors import NotFound
 from backend.ending import end_tasks
+from backend.services import accept_heartbeat
 from backend.services.accept_heartbeat import WorkerRemoved
 from backend.services.accept_report import accept_report
 from backend.services.add_worker import WorkerPass, add_worker, admit_worker, remove_worker
@@ -350,6 +351,38 @@ async def test_a_heartbeat_that_names_others_attempts_locks_and_changes_none(stu
         attempt = await session.get(Attempt, order.attempt_id)
     assert attempt is not None
     assert attempt.steps_done == 0
+
+
+async def test_a_heartbeat_that_names_anothers_job_under_an_attempt_of_its_own_does_not_wait_for_it(
+    studio: Studio,
+) -> None:
+    creator = await make_creator(studio)
+    healthy, other = MessageWorker(studio, worker_id="healthy"), MessageWorker(studio, worker_id=EVIL)
+    order = await healthy.take((await submit(studio, creator)).id)
+    its_own = await other.take((await submit(studio, creator)).id)
+    lie = other.status(its_own, 3).model_copy(update={"job_id": order.job_id})
+    async with studio.db.transaction() as session:
+        await session.execute(text("SELECT id FROM jobs WHERE id = :id FOR UPDATE"), {"id": order.job_id})
+        async with asyncio.timeout(5):
+            await other.beat(lie)
+
+
+async def test_what_a_heartbeat_says_many_times_is_recorded_once(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, other = await make_creator(studio), MessageWorker(studio, worker_id=EVIL)
+    order = await other.take((await submit(studio, creator)).id)
+    recorded = []
+    record = accept_heartbeat._record_status
+
+    async def watched(session: Any, heartbeat: Heartbeat, status: AttemptStatus) -> Any:
+        recorded.append(status.step)
+        return await record(session, heartbeat, status)
+
+    monkeypatch.setattr(accept_heartbeat, "_record_status", watched)
+    wishes = await other.beat(*(other.status(order, 1 + step % 3) for step in range(256)))
+    assert recorded == [1]
+    assert set(wishes.attempts) == {order.attempt_id}
 
 
 @pytest.mark.parametrize("way", ["heartbeat", "report"])
