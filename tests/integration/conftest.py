@@ -14,11 +14,17 @@ __all__ = ["control", "server", "studio", "valkey_process"]
 
 
 @pytest.fixture
-async def studio(db: Database, valkey_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    """Nobody and nothing in it at first; whatever a test does, its ledger must agree with its jobs at the end."""
+async def studio(
+    db: Database, valkey_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Studio]:
+    """Nobody and nothing in it at first; whatever a test does, its ledger must agree with its jobs at the end.
+
+    Unless it is marked `unbalanced`: it wrote jobs past the use cases, which nobody holds credits for.
+    """
     await empty(db)
     made = open_test_studio(db, valkey_url, tmp_path)
     yield made
-    await ledger_is_sound(made)
+    if request.node.get_closest_marker("unbalanced") is None:
+        await ledger_is_sound(made)
     await made.wakeups.close()
     await made.storage.close()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import event, text
 
 from backend.services.list_generations import StateFilter, list_generations
@@ -36,6 +37,7 @@ async def _copy(studio: Studio, job_id: str, count: int, **values: str) -> None:
         )
 
 
+@pytest.mark.unbalanced
 async def test_what_is_in_review_is_found_behind_any_number_of_other_jobs(studio: Studio) -> None:
     creator = await make_creator(studio)
     first = (await submit(studio, creator)).id
@@ -57,6 +59,7 @@ async def test_what_is_in_review_is_found_behind_any_number_of_other_jobs(studio
     assert not any("running" in found for found in seen)
 
 
+@pytest.mark.unbalanced
 async def test_everything_that_is_not_being_made_fills_its_pages(studio: Studio) -> None:
     creator = await make_creator(studio)
     first = (await submit(studio, creator)).id
@@ -67,6 +70,7 @@ async def test_everything_that_is_not_being_made_fills_its_pages(studio: Studio)
     assert (len(page.items), page.has_more) == (6, False)
 
 
+@pytest.mark.unbalanced
 async def test_the_review_filter_reads_its_own_index(studio: Studio) -> None:
     creator = await make_creator(studio)
     first = (await submit(studio, creator)).id

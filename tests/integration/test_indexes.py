@@ -51,6 +51,7 @@ async def plan(studio: Studio, sql: str, values: tuple[object, ...]) -> str:
         return "\n".join(row[0] for row in rows)
 
 
+@pytest.mark.unbalanced
 async def test_measured_speeds_are_read_from_the_newest_end_of_an_index(studio: Studio, asked: Asked) -> None:
     await fill(studio, await make_creator(studio), cases="effective")
     asked.clear()
@@ -61,6 +62,7 @@ async def test_measured_speeds_are_read_from_the_newest_end_of_an_index(studio: 
     assert not any("Seq Scan" in found for found in plans)
 
 
+@pytest.mark.unbalanced
 async def test_open_cases_are_listed_from_an_index_of_theirs(studio: Studio, asked: Asked) -> None:
     moderator = await make_creator(studio, role=Role.MODERATOR)
     await fill(studio, await make_creator(studio), cases="effective")
@@ -70,6 +72,7 @@ async def test_open_cases_are_listed_from_an_index_of_theirs(studio: Studio, ask
     assert "review_cases_listed" in await plan(studio, sql, values)
 
 
+@pytest.mark.unbalanced
 async def test_fifty_cases_are_read_in_as_many_queries_as_one(studio: Studio, asked: Asked) -> None:
     moderator = await make_creator(studio, role=Role.MODERATOR)
     creator = await make_creator(studio)

@@ -87,6 +87,7 @@ async def watched(work: Callable[[], object]) -> float:
     return pieces.longest_s
 
 
+@pytest.mark.unbalanced
 async def test_a_leader_that_reads_very_many_jobs_never_stops_its_event_loop(studio: Studio) -> None:
     await many_wait(studio, MANY)
     async with dispatcher(studio) as leader:
@@ -96,6 +97,7 @@ async def test_a_leader_that_reads_very_many_jobs_never_stops_its_event_loop(stu
         assert last["of"] == MANY
 
 
+@pytest.mark.unbalanced
 async def test_a_leader_renews_its_term_while_it_reads(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ async def test_a_leader_renews_its_term_while_it_reads(
     assert moved_s > took_s / 2
 
 
+@pytest.mark.unbalanced
 async def test_what_is_sent_or_cancelled_while_a_leader_reads_is_as_it_is_in_the_end(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

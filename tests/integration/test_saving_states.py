@@ -51,6 +51,7 @@ async def test_a_state_that_nobody_touched_is_saved_with_the_next_version(studio
         pytest.param("state = 'cancelled'", id="only the state tells"),
     ],
 )
+@pytest.mark.unbalanced
 async def test_whoever_comes_second_changes_nothing_and_is_told(studio: Studio, meanwhile: str) -> None:
     job = await as_read(studio)
     await change(studio, meanwhile)

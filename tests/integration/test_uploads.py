@@ -187,6 +187,7 @@ async def test_images_in_use_never_keep_the_others_from_their_turn(
     assert len(await stored(studio)) == 4
 
 
+@pytest.mark.unbalanced
 async def test_a_submission_and_the_sweep_at_once_leave_no_job_without_its_image(
     studio: Studio, creator: Principal
 ) -> None:
