@@ -8,16 +8,23 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from moderation.lookalikes import disguised, latin_letter, script_of, written_scripts
+
 MAX_CHARS = 20_000
 """Longer texts are cut here; the API refuses them long before."""
 
-_LOOKALIKES = str.maketrans(
-    "аеорсухіѕјԁһкмтвнпгԛԝґαοερντυιϲκχβηγωɡɩıłøđ",
-    "aeopcyxisjdhkmtbhnrqwraoepvtuickxbnywgiilod",
-)
+_BLANK = "\u200b"
+"""Stands for everything that shows nothing or a gap, and may part two words or be hidden in one."""
+_BLANKS = frozenset("\u0085\u115f\u1160\u200b\u2800")
+_SEAM = "\ue000"
+"""Between a letter and a sign that reads as a letter (a letter in a circle, a flag, a trade mark)."""
+_UNASSIGNED_IGNORABLE = frozenset(map(chr, (0x2065, *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000))))
+_OPTIONAL_POINTS = frozenset(("ARABIC", "HEBREW"))
+_DIGITS = "0123456789"
 _LEET = str.maketrans("0134578@$!|€+", "oieastbasilet")
 _LEET_AS_L = str.maketrans({"1": "l", "!": "l"})
-_INNER_SIGNS = frozenset("@$!|€+*'’")
+_PARTING_SIGNS = str.maketrans(dict.fromkeys("@$!|€+*" + _SEAM, " "))
+_INNER_SIGNS = frozenset("@$!|€+*'’" + _SEAM)
 _EMOJI = {
     "🍆": "penis", "🍑": "buttocks", "💦": "wet", "🔫": "gun", "🔪": "knife", "💣": "bomb", "🧒": "child",
     "👧": "little girl", "👦": "little boy", "👶": "baby", "🔞": "nsfw", "🩸": "blood",
@@ -43,14 +50,14 @@ def normalise(text: str) -> NormalText:
     """Read a text. Linear in its length."""
     plain = _plain(text[:MAX_CHARS])
     raw = _split(plain)
-    words = [Word(forms=_readings(word)) for word in _with_spelled_out(raw)]
+    written = written_scripts(part for parts in raw for part in parts)
     unspaced = "".join(character for character in plain if _needs_no_spaces(character))
-    return NormalText(words=tuple(words), unspaced=unspaced)
+    return NormalText(words=tuple(_words(raw, written)), unspaced=unspaced)
 
 
 def fold(text: str) -> str:
     """How a term of the policy is written before it is compared: the same folding, one reading."""
-    return " ".join(_split(_plain(text)))
+    return " ".join(part for parts in _split(_plain(text)) for part in parts)
 
 
 def is_unspaced(term: str) -> bool:
@@ -60,20 +67,42 @@ def is_unspaced(term: str) -> bool:
 
 def _plain(text: str) -> str:
     out: list[str] = []
-    for character in unicodedata.normalize("NFKC", text):
+    letter = ""
+    for character in unicodedata.normalize("NFKC", _open_signs(text)):
         if character in _EMOJI:
             out.append(f" {_EMOJI[character]} ")
-            continue
-        if character.isascii():
+        elif character.isascii():
             out.append(character)
-            continue
-        category = unicodedata.category(character)
-        if category in ("Cf", "Cc", "Me") or "\ufe00" <= character <= "\ufe0f":
-            continue
-        for part in unicodedata.normalize("NFD", character) if _is_latinish(character) else character:
-            if not "\u0300" <= part <= "\u036f" or character in "йЙ":
+            letter = character
+        elif character in _BLANKS:
+            out.append(_BLANK)
+        elif unicodedata.category(character) not in ("Cf", "Cc") and character not in _UNASSIGNED_IGNORABLE:
+            whole = character in "йЙ" or not _is_latinish(character)
+            for part in character if whole else unicodedata.normalize("NFD", character):
+                if unicodedata.category(part)[0] != "M":
+                    letter = part
+                elif not _belongs(part, letter):
+                    continue
                 out.append(part)
     return unicodedata.normalize("NFC", "".join(out)).casefold().replace("ё", "е")
+
+
+def _open_signs(text: str) -> str:
+    """Put letters in place of signs that hold some (🅝, 🇳, ⒩, ™), with a seam to the letters beside them."""
+    out: list[str] = []
+    for character in text:
+        letters = ""
+        if not character.isascii() and unicodedata.category(character) == "So":
+            letters = latin_letter(character) or unicodedata.normalize("NFKC", character)
+        is_sign = letters.isascii() and letters.isalpha()
+        out.append(f"{_SEAM}{letters}{_SEAM}" if is_sign else character)
+    return "".join(out).replace(_SEAM * 2, "")
+
+
+def _belongs(mark: str, letter: str) -> bool:
+    """Whether a mark is part of how its letter is written. Vowel points in Arabic and Hebrew may be left out."""
+    script = script_of(mark)
+    return script == script_of(letter) and script not in _OPTIONAL_POINTS
 
 
 def _is_latinish(character: str) -> bool:
@@ -89,52 +118,77 @@ def _needs_no_spaces(character: str) -> bool:
     )
 
 
-def _split(plain: str) -> list[str]:
-    """Words: letters and digits, with signs that stand for letters kept inside a word."""
-    words: list[str] = []
+def _split(plain: str) -> list[list[str]]:
+    """Words: letters and digits, with signs that stand for letters kept inside; each in the parts that blanks make."""
+    words: list[list[str]] = []
+    parts: list[str] = []
     current: list[str] = []
-    for character in plain:
+    for character in f"{plain} ":
         if character.isalnum() or character in _INNER_SIGNS or unicodedata.category(character)[0] == "M":
             current.append(character)
-        elif current:
-            words.append("".join(current))
-            current = []
-    if current:
-        words.append("".join(current))
-    stripped = (word.strip("!'’*+|") or word for word in words)
-    return [word for word in stripped if any(character.isalnum() for character in word)]
+            continue
+        part = "".join(current).strip("!'’*+|" + _SEAM)
+        current = []
+        if any(character.isalnum() for character in part):
+            parts.append(part)
+        if character != _BLANK and parts:
+            words.append(parts)
+            parts = []
+    return words
 
 
-def _with_spelled_out(words: list[str]) -> Iterable[str]:
-    """The words, and after each run of three or more single letters (`n u d e`, `n.u.d.e`) what it spells."""
+def _words(raw: Iterable[list[str]], written: frozenset[str]) -> Iterable[Word]:
+    """The words, and after each run of three or more single letters (`n u d e`, `n.u.d.e`) what it spells.
+
+    A word with blanks in it is each of its parts, and at both ends also the whole.
+    """
     run: list[str] = []
-    for word in words:
-        if len(word) > 1:
-            if len(run) >= 3:
-                yield "".join(run)
-            run = []
-        else:
-            run.append(word)
-        yield word
-    if len(run) >= 3:
-        yield "".join(run)
+    for parts in raw:
+        whole = _readings("".join(parts), written)
+        for index, part in enumerate(parts):
+            if len(part) > 1:
+                yield from _spelled_out(run, written)
+                run = []
+            else:
+                run.append(part)
+            if len(parts) == 1:
+                yield Word(forms=whole)
+            else:
+                readings = _readings(part, written)
+                yield Word(forms=readings + whole if index in (0, len(parts) - 1) else readings)
+    yield from _spelled_out(run, written)
 
 
-def _readings(word: str) -> tuple[str, ...]:
-    if len(word) > 60:
-        word = word[:60]
+def _spelled_out(run: list[str], written: frozenset[str]) -> Iterable[Word]:
+    """What single letters spell: all, or without the first or the last, which may be a word (`a n u d e`)."""
+    if len(run) < 3:
+        return
+    text = "".join(run)
+    cuts = [text, *(cut for cut in (text[1:], text[:-1], text[1:-1]) if len(cut) >= 3)]
+    yield Word(forms=tuple(dict.fromkeys(form for cut in cuts for form in _readings(cut, written))))
+
+
+def _readings(word: str, written: frozenset[str]) -> tuple[str, ...]:
+    word = word[:60]
     if word.isascii() and word.isalpha():
         readings = [word]
     else:
-        bare = word.replace("'", "").replace("’", "")
-        readings = [bare, bare.removesuffix("s") if bare != word and bare.endswith("s") else bare]
-        latin = bare.translate(_LOOKALIKES)
-        if latin.isascii():
-            readings.append(latin)
-        if not latin.isdigit():
-            for reading in (latin, bare):
-                readings.append(reading.translate(_LEET_AS_L).translate(_LEET).replace("*", ""))
-                readings.append(reading.translate(_LEET).replace("*", ""))
+        owned = word.replace("'", "").replace("’", "")
+        bare = owned.replace(_SEAM, "")
+        readings = [bare, bare.removesuffix("s") if owned != word and bare.endswith("s") else bare]
+        for spelling in [bare] if bare.isascii() else [bare, *disguised(bare, written)]:
+            readings.append(spelling)
+            if len(trimmed := spelling.strip(_DIGITS)) >= 3:
+                readings.append(trimmed)
+            if not spelling.isdigit():
+                readings.append(spelling.translate(_LEET_AS_L).translate(_LEET).replace("*", ""))
+                readings.append(spelling.translate(_LEET).replace("*", ""))
+        parts = word.translate(_PARTING_SIGNS).split()
+        if parts != [word]:
+            readings += [
+                "".join(parts),
+                *(form for part in parts if len(part) >= 3 for form in _readings(part, written)),
+            ]
     drawn_out = [reading for reading in readings if _drawn_out(reading)]
     readings += [_shorten(reading, keep) for reading in drawn_out for keep in (1, 2)]
     return tuple(dict.fromkeys(reading for reading in readings if reading))
