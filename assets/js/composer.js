@@ -149,7 +149,6 @@ export function fillDraft({ image_id: image, ...fields }) {
     } else {
       control.value = String(value);
       if (control.tagName === "TEXTAREA") grow(control);
-      control.dispatchEvent(new Event("z-filled"));
     }
   }
   const more = found.querySelector("details.more");
@@ -172,11 +171,22 @@ export async function restoreDraft(fields = {}) {
   count(found);
 }
 
+/** What was sent from a page that was left meanwhile: the draft that is kept for coming back is without it. */
+function forget(sent) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
+    for (const name of ["prompt", "seed", "image_id"]) if (kept[name] === sent[name]) kept[name] = "";
+    localStorage.setItem(KEPT, JSON.stringify(kept));
+  } catch {
+    localStorage.removeItem(KEPT);
+  }
+}
+
 /** The draft became a job: its words, seed and image were its own; the other settings stay for the next. What was
  * written since it was `sent` belongs to the next one. */
 export function draftSent(sent) {
   const found = form();
-  if (!found) return;
+  if (!found) return forget(sent);
   const now = draft();
   const goesOn = now.prompt !== sent.prompt;
   if (!goesOn) found.elements.prompt.value = "";
@@ -267,7 +277,7 @@ document.addEventListener("click", (event) => {
   const word = event.target.closest("[data-slot]");
   if (word) useWord(word);
   if (event.target.closest("[data-dice]")) {
-    fillDraft({ seed: crypto.getRandomValues(new Uint32Array(1))[0] % 2147483647 });
+    write(form().elements.seed, String(crypto.getRandomValues(new Uint32Array(1))[0] % 2147483647));
   }
 });
 

@@ -98,6 +98,42 @@ def test_what_is_typed_while_a_prompt_is_on_its_way_is_the_next_one(visit: Calla
     page.fill("#prompt", "")
 
 
+def test_a_draft_that_was_sent_is_not_there_again_for_who_left_before_the_answer(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("sender").go("/", ".choice")
+    page.locator(".price", has_text="credits").wait_for()
+    page.wait_for_function(
+        "performance.getEntriesByType('resource').some((e) => e.name.includes('_progress_'))"
+    )
+    page.fill("#prompt", "a green triangle growing")
+    page.context.set_offline(True)
+    page.locator(".connection-lost").wait_for(state="attached")
+    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("link", name="In progress").click()
+    page.get_by_role("heading", name="In progress").wait_for()
+    page.context.set_offline(False)
+    page.locator(".strip", has_text="a green triangle growing").wait_for(timeout=60_000)
+    page.get_by_role("link", name="Create").click()
+    page.locator(".price", has_text="credits").wait_for()
+    page.wait_for_function("document.querySelector('[name=idempotency_key]').value !== ''")
+    assert page.input_value("#prompt") == ""
+
+
+def test_another_seed_takes_the_place_of_a_wrong_one_and_there_is_a_price_again(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("newcomer").go("/", ".choice")
+    page.locator("details.more summary").click()
+    page.fill("#seed", "many")
+    page.locator(".field-error", has_text="whole number").wait_for()
+    page.get_by_role("button", name="Another seed").click()
+    page.locator(".field-error").wait_for(state="detached")
+    page.locator(".price", has_text="2 credits").wait_for()
+    assert page.input_value("#seed").isdecimal()
+    page.fill("#seed", "")
+
+
 def test_the_prompts_focus_is_seen_on_the_composer(visit: Callable[..., Visitor]) -> None:
     page = visit("creator").go("/", ".choice")
     ring = "getComputedStyle(document.querySelector('.composer')).outlineStyle"
