@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from backend.billing import Billing, NoBilling, open_billing
 from backend.clock import Clock, SystemClock
 from backend.db.engine import Database
+from backend.first_tries import FirstTries
 from backend.mail import Mailer, NullMailer, open_mailer
 from backend.served_recipes import ServedRecipes
 from backend.settings import Settings
@@ -28,10 +29,12 @@ class Studio:
     mailer: Mailer = field(default_factory=NullMailer)
     billing: Billing = field(default_factory=NoBilling)
     rates: TokenBuckets = field(init=False)
+    tries: FirstTries = field(init=False)
     served: ServedRecipes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", TokenBuckets(self.wakeups.redis, self.clock))
+        object.__setattr__(self, "tries", FirstTries(self.wakeups.redis, self.clock))
         object.__setattr__(self, "served", ServedRecipes(self.db, self.clock))
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from backend.auth.principal import Scope
 from backend.domain.artifact import ArtifactKind
 from backend.domain.clean_text import shown
 from backend.domain.errors import NotFound, ZoetropeError
-from backend.ids import IdPrefix, is_id
+from backend.ids import IdPrefix, is_id, new_id
 from backend.services.cancel_generation import cancel_generation
 from backend.services.delete_generation import delete_generation
 from backend.services.get_generation import get_generation
@@ -58,7 +58,17 @@ async def create_video(
 ) -> VideoOut:
     """Submit a generation job. Multipart or JSON."""
     fields = await parse_body(request)
+    job_id = new_id(IdPrefix.VIDEO)
+    retried = _RETRIED.fullmatch(x_stainless_retry_count or "") is not None
+    first_tries: tuple[str, ...] = ()
     try:
+        if idempotency_key is None:
+            wish = await fields.digest()
+            if retried:
+                first_tries = await studio.tries.of(principal.account_id, wish)
+            else:
+                # Before anything that may refuse it.
+                await studio.tries.note(principal.account_id, wish, job_id)
         fields.refuse_unknown(CREATE_FIELDS)
         wanted = request_of(fields, None)
         upload_id = await upload_of(studio, principal, fields)
@@ -71,7 +81,9 @@ async def create_video(
         principal,
         wanted,
         idempotency_key=idempotency_key,
-        retried=_RETRIED.fullmatch(x_stainless_retry_count or "") is not None,
+        job_id=job_id,
+        retried=retried,
+        first_tries=first_tries,
         trace_id=request.state.trace_id,
     )
     response.headers["openai-poll-after-ms"] = str(poll_after_ms(view))

@@ -4,12 +4,19 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from backend.auth.principal import Principal
 from backend.auth.tokens import hash_token
 from backend.clock import Clock
+from backend.db.away import is_away
+from backend.domain.errors import NotSignedIn
 
 TTL = timedelta(seconds=2)
 """A revoked key, a changed tier or role is noticed after this."""
+KNOWN_WHILE_AWAY = timedelta(minutes=2)
+"""For so long a key that was found is believed while the database is away: whoever is refused then is known, so that
+their next try makes its job."""
 MAX_KEYS = 20_000
 
 
@@ -27,8 +34,17 @@ class KeyCache:
         found = self._found.get(hashed)
         if found is not None and found[1] > now:
             return found[0]
+        try:
+            principal = await look_up(key)
+        except (SQLAlchemyError, OSError) as error:
+            away = isinstance(error, OSError) or is_away(error)
+            if away and found is not None and now < found[1] + KNOWN_WHILE_AWAY.total_seconds():
+                return found[0]
+            raise
+        except NotSignedIn:
+            self._found.pop(hashed, None)
+            raise
         self._found.pop(hashed, None)
-        principal = await look_up(key)
         self._found[hashed] = (principal, now + TTL.total_seconds())
         while len(self._found) > MAX_KEYS:
             self._found.popitem(last=False)

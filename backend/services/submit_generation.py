@@ -1,6 +1,7 @@
 """Take a job: prompt rules, price, hold, job and outbox; one round trip to the database, all or nothing."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
 
@@ -8,7 +9,7 @@ from sqlalchemy import Row, text
 
 from backend import metrics
 from backend.auth.principal import Principal
-from backend.db.models import IdempotencyKey
+from backend.db.models import IdempotencyKey, Job
 from backend.db.repositories import uploads
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.clean_text import shown
@@ -50,13 +51,18 @@ async def submit_generation(
     request: GenerationRequest,
     *,
     idempotency_key: str | None = None,
+    job_id: str | None = None,
     retried: bool = False,
+    first_tries: Sequence[str] = (),
     trace_id: str = "",
     parent_id: str | None = None,
 ) -> JobView:
     """Accept a generation job, or say why not; then nothing was stored and nothing charged.
 
-    The same `idempotency_key`, or the same request `retried` within two minutes, gives the first job again.
+    The same `idempotency_key` gives the first job again, unless that was deleted. A request that is `retried` makes
+    its job under the first id of `first_tries` that no job has; where there is none, the same request's newest job of
+    the last two minutes is the answer, unless it was cancelled or deleted.
+    `job_id`: what the job is to be called, by default a new id.
     `parent_id`: the clip that it is made from, of the same account.
     Raises `InvalidField`, `RateLimited`, `ModerationBlocked`, `InsufficientCredits`, `QueueLimitReached`,
     `TierFull`, `QuotaExhausted`, `IdempotencyMismatch`.
@@ -81,12 +87,11 @@ async def submit_generation(
         resolved = await _draft_if_busy(studio, principal, request, tier) or resolved
     await _take_uploads(studio, principal, request)
     input_verdict = _screen_text(resolved, tier)
-    job_id = new_id(IdPrefix.VIDEO)
     payload: dict[str, object] = {
         "account_id": principal.account_id,
         "user_id": principal.user_id,
         "api_key_id": principal.api_key_id,
-        "job_id": job_id,
+        "job_id": job_id or new_id(IdPrefix.VIDEO),
         "hold_id": new_id(IdPrefix.HOLD),
         "transaction_id": new_id(IdPrefix.LEDGER_ENTRY),
         "kind": "create",
@@ -106,6 +111,7 @@ async def submit_generation(
         "idempotency_key": idempotency_key,
         "fingerprint": fingerprint,
         "retried": retried,
+        "first_tries": list(first_tries),
         "queue_limit": tier.queue_limit,
         "daily_jobs": tier.daily_jobs,
         "month_looked_at": False,
@@ -135,13 +141,18 @@ async def submit_generation(
 async def _first_answer(
     studio: Studio, principal: Principal, idempotency_key: str, fingerprint: str
 ) -> JobView | None:
-    """The job that was sent with this key before. Raises `IdempotencyMismatch` where the request was another."""
+    """The job that was sent with this key before, unless it was deleted.
+
+    Raises `IdempotencyMismatch` where the request was another.
+    """
     async with studio.db.reading() as session:
         known = await session.get(IdempotencyKey, (principal.account_id, idempotency_key))
-    if known is None:
-        return None
-    if known.fingerprint != fingerprint:
-        raise IdempotencyMismatch(param="Idempotency-Key")
+        if known is None:
+            return None
+        if known.fingerprint != fingerprint:
+            raise IdempotencyMismatch(param="Idempotency-Key")
+        if (await session.get_one(Job, known.job_id)).deleted_at is not None:
+            return None
     return await get_generation(studio, principal, known.job_id, with_place=False)
 
 

@@ -22,6 +22,7 @@ from backend.domain.errors import (
     QueueLimitReached,
 )
 from backend.domain.generation import JobState
+from backend.ids import IdPrefix, new_id
 from backend.services.accept_report import accept_report
 from backend.services.cancel_generation import cancel_generation
 from backend.services.decide_review import apply_decision, decide_review, undo_review
@@ -143,6 +144,16 @@ async def test_a_hundred_posts_at_once_with_one_key_make_one_job(studio: Studio)
     )
     assert len({view.id for view in views}) == 1
     assert (await _balance(studio, creator))[1] == views[0].quoted
+
+
+async def test_a_retry_that_overtakes_its_first_try_shares_its_job(studio: Studio) -> None:
+    creator = await make_creator(studio)
+    request = GenerationRequest(prompt="a red circle")
+    job_id = new_id(IdPrefix.VIDEO)
+    retry = await submit_generation(studio, creator, request, retried=True, first_tries=(job_id,))
+    first = await submit_generation(studio, creator, request, job_id=job_id)
+    assert (retry.id, first.id) == (job_id, job_id)
+    assert (await _balance(studio, creator))[1] == first.quoted
 
 
 async def test_a_retry_without_a_key_finds_its_first_job(studio: Studio) -> None:

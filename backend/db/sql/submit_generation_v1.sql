@@ -6,7 +6,7 @@
 --
 -- p: account_id, user_id, api_key_id, job_id, hold_id, transaction_id, kind, parent_id, tier, recipe,
 --    recipe_revision, prompt, negative_prompt, seconds, spec, input_verdict, gpu_s, quoted, steps, trace_id,
---    idempotency_key, fingerprint, retried, queue_limit, daily_jobs, month_looked_at, tier_full
+--    idempotency_key, fingerprint, retried, first_tries, queue_limit, daily_jobs, month_looked_at, tier_full
 -- outcome: created | repeated | mismatch | month_due | queue_limit | tier_full | daily_quota | insufficient_credits
 -- month_due: this month's credits were neither given nor withheld yet; see to that and ask again.
 CREATE OR REPLACE FUNCTION submit_generation_v1(p jsonb)
@@ -14,6 +14,7 @@ RETURNS TABLE (outcome text, job_id text, detail bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_account   text := p->>'account_id';
+    v_job       text := p->>'job_id';
     v_quoted    integer := (p->>'quoted')::integer;
     v_missing   integer := v_quoted;
     v_key       idempotency_keys%ROWTYPE;
@@ -33,23 +34,37 @@ BEGIN
     IF p->>'idempotency_key' IS NOT NULL THEN
         SELECT * INTO v_key FROM idempotency_keys k
             WHERE k.account_id = v_account AND k.key = p->>'idempotency_key';
-        IF FOUND THEN
-            IF v_key.fingerprint = p->>'fingerprint' THEN
-                RETURN QUERY SELECT 'repeated', v_key.job_id, 0::bigint;
-            ELSE
-                RETURN QUERY SELECT 'mismatch', v_key.job_id, 0::bigint;
-            END IF;
+        IF FOUND AND v_key.fingerprint <> p->>'fingerprint' THEN
+            RETURN QUERY SELECT 'mismatch', v_key.job_id, 0::bigint;
             RETURN;
         END IF;
-    ELSIF (p->>'retried')::boolean THEN
-        SELECT * INTO v_key FROM idempotency_keys k
-            WHERE k.account_id = v_account AND k.fingerprint = p->>'fingerprint'
-              AND k.created_at > v_now - interval '2 minutes'
-            ORDER BY k.created_at DESC LIMIT 1;
-        IF FOUND THEN
+        -- A job that was deleted since is no answer.
+        IF FOUND AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = v_key.job_id AND j.deleted_at IS NULL) THEN
             RETURN QUERY SELECT 'repeated', v_key.job_id, 0::bigint;
             RETURN;
         END IF;
+    ELSIF (p->>'retried')::boolean THEN
+        -- A first try that was refused left the id that its job would have had.
+        SELECT t.id INTO v_job
+            FROM jsonb_array_elements_text(coalesce(p->'first_tries', '[]')) WITH ORDINALITY AS t(id, number)
+            WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = t.id)
+            ORDER BY t.number LIMIT 1;
+        IF NOT FOUND THEN
+            v_job := p->>'job_id';
+            SELECT k.* INTO v_key FROM idempotency_keys k JOIN jobs j ON j.id = k.job_id
+                WHERE k.account_id = v_account AND k.fingerprint = p->>'fingerprint'
+                  AND k.created_at > v_now - interval '2 minutes'
+                  AND j.deleted_at IS NULL AND j.state <> 'cancelled'
+                ORDER BY k.created_at DESC LIMIT 1;
+            IF FOUND THEN
+                RETURN QUERY SELECT 'repeated', v_key.job_id, 0::bigint;
+                RETURN;
+            END IF;
+        END IF;
+    ELSIF EXISTS (SELECT 1 FROM jobs j WHERE j.id = v_job) THEN
+        -- Its retry was quicker.
+        RETURN QUERY SELECT 'repeated', v_job, 0::bigint;
+        RETURN;
     END IF;
 
     IF v_month < to_char(v_now AT TIME ZONE 'UTC', 'YYYY-MM') AND NOT (p->>'month_looked_at')::boolean THEN
@@ -106,11 +121,11 @@ BEGIN
         FROM unnest(v_grants, v_parts) AS d(grant_id, part) WHERE g.id = d.grant_id;
     INSERT INTO jobs (id, account_id, user_id, api_key_id, kind, parent_id, tier, recipe, recipe_revision,
                       prompt, negative_prompt, seconds, spec, input_verdict, gpu_s, quoted, steps, trace_id)
-        VALUES (p->>'job_id', v_account, p->>'user_id', p->>'api_key_id', p->>'kind', p->>'parent_id', p->>'tier',
+        VALUES (v_job, v_account, p->>'user_id', p->>'api_key_id', p->>'kind', p->>'parent_id', p->>'tier',
                 p->>'recipe', p->>'recipe_revision', p->>'prompt', p->>'negative_prompt', p->>'seconds', p->'spec',
                 p->>'input_verdict', (p->>'gpu_s')::double precision, v_quoted, (p->>'steps')::integer,
                 p->>'trace_id');
-    INSERT INTO holds (id, account_id, job_id, amount) VALUES (p->>'hold_id', v_account, p->>'job_id', v_quoted);
+    INSERT INTO holds (id, account_id, job_id, amount) VALUES (p->>'hold_id', v_account, v_job, v_quoted);
     INSERT INTO hold_draws (hold_id, position, grant_id, amount)
         SELECT p->>'hold_id', d.position, d.grant_id, d.part
         FROM unnest(v_grants, v_parts) WITH ORDINALITY AS d(grant_id, part, position);
@@ -119,12 +134,14 @@ BEGIN
         FROM unnest(v_grants, v_parts) AS d(grant_id, part),
              (VALUES ('available', -1), ('held', 1)) AS side(book, sign);
     INSERT INTO idempotency_keys (account_id, key, fingerprint, job_id)
-        VALUES (v_account, coalesce(p->>'idempotency_key', 'job:' || (p->>'job_id')), p->>'fingerprint', p->>'job_id');
+        VALUES (v_account, coalesce(p->>'idempotency_key', 'job:' || v_job), p->>'fingerprint', v_job)
+        -- Only a deleted job's row can be there.
+        ON CONFLICT (account_id, key) DO UPDATE SET job_id = excluded.job_id, created_at = excluded.created_at;
 
     v_consumer := CASE WHEN p->>'input_verdict' = 'allow' THEN 'dispatch' ELSE 'screen_input' END;
     INSERT INTO outbox (consumer, subject, payload, trace_id)
-        VALUES (v_consumer, p->>'job_id', '{}', p->>'trace_id');
+        VALUES (v_consumer, v_job, '{}', p->>'trace_id');
     PERFORM pg_notify('zoetrope_outbox', v_consumer);
-    RETURN QUERY SELECT 'created', p->>'job_id', v_quoted::bigint;
+    RETURN QUERY SELECT 'created', v_job, v_quoted::bigint;
 END
 $$;
