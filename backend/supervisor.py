@@ -152,20 +152,18 @@ class Supervisor:
         self._write_runtime()
 
     def _start_server(self, name: str, server: Server, death_signal: signal.Signals) -> str:
-        began_s = time.monotonic()
         url = server.start()
         self._servers[name] = server
         if server.process is not None:
             self._guard(server.process.pid, death_signal)
         self._stop_if_asked()
-        self.say(f"{name:<10} up after {time.monotonic() - began_s:.1f} s")
+        self.say(f"{name:<10} up after {self._since_start_s():.1f} s")
         return url
 
     def _prepare_database(self) -> str:
         """Migrates in a process of its own where need be; returns a link that signs the first admin in, or nothing."""
         if needs_nothing(self.settings.require_database_url()):
             return ""
-        began_s = time.monotonic()
         log = log_path(self.settings, "migrate")
         answer = self.settings.data_dir / "run" / "first-admin-link"
         answer.unlink(missing_ok=True)
@@ -180,7 +178,7 @@ class Supervisor:
             self._forget(process.pid)
         if process.returncode != 0:
             raise OperatorError(f"the database could not be migrated ({last_line(log)})", f"look into {log}")
-        self.say(f"{'database':<10} migrated after {time.monotonic() - began_s:.1f} s")
+        self.say(f"{'database':<10} migrated after {self._since_start_s():.1f} s")
         try:
             return answer.read_text().strip()
         except FileNotFoundError:
@@ -190,13 +188,13 @@ class Supervisor:
 
     def _tell_how_far(self) -> None:
         """Says where the studio is once pages are served, and that it is ready once clips can be made."""
-        waited_s = time.monotonic() - self._began_s
+        waited_s = self._since_start_s()
         silent = [running for running in self._running.values() if not running.up]
         if not self._address_told and not any(running.part.answers for running in silent):
             self._address_told = True
             self.say(f"\nZoetrope is at {self.settings.public_url} after {waited_s:.1f} s")
             if self._sign_in_link:
-                self.say(f"Sign in as its admin, once: {self._sign_in_link}")
+                self.say(f"Sign in as its admin (admin@localhost), once: {self._sign_in_link}")
             self.say("")
         missing: list[str] | None = [running.part.name for running in silent]
         if not missing:
@@ -210,6 +208,10 @@ class Supervisor:
         elif missing and waited_s > self._tell_delay_at_s:
             self._tell_delay_at_s = waited_s + TELL_DELAY_EVERY_S
             self.say(f"{'starting':<10} still waiting for {', '.join(missing)} after {waited_s:.0f} s")
+
+    def _since_start_s(self) -> float:
+        """What every line of a start counts from, so that their order and their figures agree."""
+        return time.monotonic() - self._began_s
 
     def _launch(self, part: Part, restarts: int = 0, *, was_up: bool = False) -> None:
         folder = socket_folder(self.settings.data_dir / "run")
@@ -282,7 +284,8 @@ class Supervisor:
         if status is None:
             if not running.up and self._is_up(running):
                 running.up = running.was_up = True
-                self.say(f"{name:<10} up after {now_s - running.started_at_s:.1f} s")
+                took_s = now_s - running.started_at_s if running.restarts else self._since_start_s()
+                self.say(f"{name:<10} up after {took_s:.1f} s")
             return
         if status == WRONGLY_SET_UP and not running.was_up:
             # One that was up may be so again: a GPU that fell off its bus is back after a reset.

@@ -56,7 +56,11 @@ install() {
     pip_install setuptools || return 1
     # PyTorch's own index is asked for these two alone; it answers for no other name.
     if [ "${ZOETROPE_TORCH:-}" = cpu ]; then
-        pip_install --no-deps --index-url https://download.pytorch.org/whl/cpu torch torchvision || return 1
+        if ! pip_install --no-deps --index-url https://download.pytorch.org/whl/cpu torch torchvision; then
+            echo "setup: download.pytorch.org gave no torch: ZOETROPE_TORCH=cpu needs that host (a proxy, a firewall?)." \
+                "Without ZOETROPE_TORCH the CUDA build comes from the usual index." >&2
+            return 1
+        fi
     fi
     pip_install --no-build-isolation --config-settings editable_mode=compat --editable ".${1:+[$1]}"
 }

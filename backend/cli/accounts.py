@@ -1,4 +1,4 @@
-"""People and credits: `users create|list|invite|link`, `credits grant`."""
+"""People and credits: `users create|list|invite|link|role|close|reopen`, `credits grant`."""
 
 import asyncio
 import secrets
@@ -30,6 +30,9 @@ def register(app: typer.Typer) -> None:
     users.command("list")(list_users)
     users.command("invite")(invite)
     users.command("link")(sign_in_link)
+    users.command("role")(change_role)
+    users.command("close")(close)
+    users.command("reopen")(reopen)
     credit = typer.Typer(help="Credits of an account.", no_args_is_help=True)
     credit.command("grant")(grant)
     app.add_typer(users, name="users")
@@ -80,11 +83,12 @@ def list_users(
 def invite(
     email: Annotated[str | None, typer.Option(help="Let only this address use it.")] = None,
     tier: Annotated[str, typer.Option(help="The tier of the account it makes.")] = "free",
+    role: Annotated[Role, typer.Option(help="What the person may do.")] = Role.CREATOR,
 ) -> None:
     """Make a link with which one person may sign up, within two weeks, and print it, alone."""
     from backend.services.create_invitation import create_invitation
 
-    print(with_studio(lambda studio: create_invitation(studio, email=email, tier=tier)))
+    print(with_studio(lambda studio: create_invitation(studio, email=email, tier=tier, role=role)))
 
 
 def sign_in_link(email: Email) -> None:
@@ -92,6 +96,30 @@ def sign_in_link(email: Email) -> None:
     from backend.services.create_sign_in_link import create_sign_in_link
 
     print(with_studio(lambda studio: create_sign_in_link(studio, email=email)))
+
+
+def change_role(email: Email, role: Annotated[Role, typer.Option(help="What the person may do.")]) -> None:
+    """Make somebody a creator, a moderator or an admin; the last admin stays one."""
+    from backend.services.change_role import change_role as change
+
+    with_studio(lambda studio: change(studio, email=email, role=role))
+    print(f"{email} is {role} now")
+
+
+def close(email: Email) -> None:
+    """End a person's sessions, links and keys, and let them in no more; their clips stay."""
+    from backend.services.close_user import close_user
+
+    with_studio(lambda studio: close_user(studio, email=email))
+    print(f"{email} is closed; `zoetrope users reopen` lets them in again")
+
+
+def reopen(email: Email) -> None:
+    """Let a person whose account was closed sign in again."""
+    from backend.services.close_user import reopen_user
+
+    with_studio(lambda studio: reopen_user(studio, email=email))
+    print(f"{email} may sign in again")
 
 
 def grant(
@@ -136,6 +164,12 @@ def with_studio(work: "Callable[[Studio], Awaitable[Result]]") -> Result:
     from backend.studio import open_studio
 
     running = with_running_studio(load_settings())
+    if running.database_url is None and not (running.data_dir / "postgres").exists():
+        print(
+            f"zoetrope: no studio was in {running.data_dir}: a new, empty one is made there."
+            " If yours is elsewhere, set ZOETROPE_DATA_DIR.",
+            file=sys.stderr,
+        )
     with borrowed_services(running) as settings:
         if running.database_url is None:
             upgrade(settings.require_database_url())

@@ -70,6 +70,8 @@ def generate(
     seconds: Annotated[str | None, typer.Option(help="Length of the clip.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same clip.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps: more take longer.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely the model follows the prompt.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What is not to be shown.")] = None,
     image: Annotated[
         Path | None, typer.Option(help="An image to start from.", exists=True, dir_okay=False)
     ] = None,
@@ -87,6 +89,8 @@ def generate(
             "seconds": seconds,
             "seed": seed,
             "num_inference_steps": steps,
+            "guidance_scale": guidance,
+            "negative_prompt": negative_prompt,
         }.items()
         if value is not None
     }

@@ -71,5 +71,9 @@ def assign(
 
 def _said(value: object) -> str:
     return (
-        f"{value:,g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        f"{value:,.10g}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
     )

@@ -1,4 +1,4 @@
-"""GPU hosts: `workers add|remove|drain|resume`."""
+"""GPU hosts: `workers list|add|remove|drain|resume`."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -6,12 +6,13 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import typer
 
-from backend.cli.accounts import with_studio
+from backend.cli.accounts import table, with_studio
 from backend.runtime import with_running_studio
 from backend.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from backend.services.add_worker import WorkerPass
+    from backend.services.list_workers import ListedWorker
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 Name = Annotated[str, typer.Argument(help="The worker's name, one a GPU.")]
@@ -20,11 +21,22 @@ Name = Annotated[str, typer.Argument(help="The worker's name, one a GPU.")]
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
     workers = typer.Typer(help="GPU hosts that may come in.", no_args_is_help=True)
+    workers.command("list")(show)
     workers.command("add")(add)
     workers.command("remove")(remove)
     workers.command("drain")(drain)
     workers.command("resume")(resume)
     app.add_typer(workers, name="workers")
+
+
+def show() -> None:
+    """Print the workers: what each does, when it was last heard, and the models it serves (* loaded)."""
+    from backend.services.list_workers import list_workers
+
+    rows = [
+        (worker.id, _state(worker), _heard(worker), _models(worker)) for worker in with_studio(list_workers)
+    ]
+    print(table(("worker", "state", "heard", "models"), rows))
 
 
 def add(
@@ -75,6 +87,32 @@ def resume(name: Name) -> None:
 
     with_studio(lambda studio: resume_worker(studio, name))
     print(f"{name} takes jobs again")
+
+
+def _state(worker: "ListedWorker") -> str:
+    """What it does, and why it takes nothing where it doesn't."""
+    if worker.silence is None:
+        return "never came"
+    said = [worker.state]
+    if worker.draining and worker.state != "draining":
+        said.append("draining")
+    if worker.rests_for is not None:
+        said.append(f"rests {worker.rests_for.total_seconds() / 60:.0f} min more: {worker.quarantine_reason}")
+    return ", ".join(said)
+
+
+def _heard(worker: "ListedWorker") -> str:
+    if worker.silence is None:
+        return "never"
+    silence_s = worker.silence.total_seconds()
+    for unit_s, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if silence_s >= unit_s:
+            return f"{silence_s / unit_s:.0f} {unit} ago"
+    return f"{max(0.0, silence_s):.0f} s ago"
+
+
+def _models(worker: "ListedWorker") -> str:
+    return " ".join(f"{name}*" if name in worker.resident else name for name in worker.recipes) or "none"
 
 
 def _with_user(url: str, made: "WorkerPass") -> str:

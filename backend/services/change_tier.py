@@ -7,7 +7,8 @@ from backend.auth.principal import Principal
 from backend.db.models import Account, AuditEntry
 from backend.db.repositories import ledger, people
 from backend.db.repositories.tiers import load_tiers
-from backend.domain.errors import InvalidField, NotFound
+from backend.domain.errors import InvalidField
+from backend.services.named_person import named_person
 from backend.services.renew_credits import vouch
 from backend.studio import Studio
 
@@ -23,9 +24,7 @@ async def change_tier(
     if by is not None:
         by.require_admin()
     async with studio.db.transaction() as session:
-        user = await people.user_by_email(session, email)
-        if user is None:
-            raise NotFound(f"There is nobody with the address {email}.", param="email")
+        user = await named_person(session, email)
         account_id = await people.home_account(session, user.id)
         await put_into_tier(session, account_id, tier, pin=pin, actor_id=by.user_id if by else None)
     await studio.wakeups.account_changed(account_id)

@@ -12,8 +12,9 @@ from backend.auth.principal import ALL_SCOPES, Principal, Scope
 from backend.auth.tokens import hash_token, hint_of, new_api_key
 from backend.db.models import ApiKey
 from backend.db.repositories import people
-from backend.domain.errors import InvalidField, NotFound, QuotaExhausted
+from backend.domain.errors import InvalidField, QuotaExhausted
 from backend.ids import IdPrefix, new_id
+from backend.services.named_person import named_person
 from backend.studio import Studio
 
 MAX_KEYS = 100
@@ -74,9 +75,7 @@ async def create_api_key_for(
 ) -> str:
     """The secret of a key for somebody's own account, made at the command line. Raises `NotFound` too."""
     async with studio.db.transaction() as session:
-        user = await people.user_by_email(session, email)
-        if user is None:
-            raise NotFound(f"There is nobody with the address {email}.", param="email")
+        user = await named_person(session, email)
         created = await add_key(
             session,
             account_id=await people.home_account(session, user.id),

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from backend.auth.principal import Principal
+from backend.auth.principal import Principal, Role
 from backend.db.models import AuditEntry
 from backend.db.repositories import people
 from backend.db.repositories.tiers import load_tiers
@@ -20,6 +20,7 @@ async def create_invitation(
     *,
     email: str | None = None,
     tier: str = DEFAULT_TIER,
+    role: Role = Role.CREATOR,
     life: timedelta = INVITATION_LIFE,
     by: Principal | None = None,
 ) -> str:
@@ -34,15 +35,16 @@ async def create_invitation(
         tiers = await load_tiers(session)
         if tier not in tiers:
             raise InvalidField(f"There is no tier {tier!r}. Tiers: {', '.join(tiers)}.", param="tier")
+        offer: dict[str, object] = {"tier": tier, "role": role.value}
         token = await people.make_one_time_token(
-            session, purpose=Purpose.INVITATION, ttl=life, email=address, payload={"tier": tier}
+            session, purpose=Purpose.INVITATION, ttl=life, email=address, payload=offer
         )
         session.add(
             AuditEntry(
                 actor_id=by.user_id if by else None,
                 action="invitation.created",
                 subject=address or "",
-                detail={"tier": tier},
+                detail=offer,
             )
         )
     return f"{studio.settings.public_url}/sign-up?invitation={token}"

@@ -7,7 +7,8 @@ from backend.auth.principal import Principal
 from backend.db.models import AuditEntry
 from backend.db.repositories import ledger, people
 from backend.domain.credits import GrantSource
-from backend.domain.errors import InvalidField, NotFound
+from backend.domain.errors import InvalidField
+from backend.services.named_person import named_person
 from backend.studio import Studio
 
 MAX_GRANT = 1_000_000_000
@@ -41,9 +42,7 @@ async def grant_credits(
     if not 1 <= amount <= MAX_GRANT:
         raise InvalidField(f"An amount is from 1 to {MAX_GRANT} credits.", param="amount")
     async with studio.db.transaction() as session:
-        user = await people.user_by_email(session, email)
-        if user is None:
-            raise NotFound(f"There is nobody with the address {email}.", param="email")
+        user = await named_person(session, email)
         account_id = await people.home_account(session, user.id)
         grant = await ledger.add_grant(
             session,

@@ -6,8 +6,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.auth.principal import Principal
 from backend.db.models import ApiKey
 from backend.db.repositories import people
-from backend.domain.errors import NotFound
 from backend.services.create_api_key import KeyView, view_of_key
+from backend.services.named_person import named_person
 from backend.studio import Studio
 
 SHOWN = 200
@@ -23,9 +23,7 @@ async def list_api_keys(studio: Studio, principal: Principal) -> list[KeyView]:
 async def list_api_keys_of(studio: Studio, *, email: str) -> list[KeyView]:
     """The keys of somebody's own account, for the operator at the command line. Raises `NotFound`."""
     async with studio.db.reading() as session:
-        user = await people.user_by_email(session, email)
-        if user is None:
-            raise NotFound(f"There is nobody with the address {email}.", param="email")
+        user = await named_person(session, email)
         return await _keys(session, await people.home_account(session, user.id))
 
 

@@ -39,7 +39,7 @@ class Person:
     def standing(self) -> str:
         """In one word."""
         if self.suspended_at is not None:
-            return "suspended"
+            return "closed"
         return "active" if self.email_confirmed_at is not None else "unconfirmed"
 
 

@@ -32,15 +32,16 @@ async def sign_up(
     studio: Studio,
     *,
     email: str,
-    password: str,
+    password: str = "",
     invitation: str = "",
     address: str = "",
     user_agent: str = "",
 ) -> SignedUp:
-    """A new account in the free tier, or in the one that the invitation names. `address`: the network's, of who asks.
+    """A new account in the free tier, or in tier and role of the invitation. `address`: the network's, of who asks.
 
-    With SMTP the address is confirmed by letter first, unless the invitation went to exactly that address, and the
-    password that counts is the one chosen then; whether it has an account already is told to its owner alone.
+    With SMTP the address is confirmed by letter first, and the password that counts is chosen then, unless the
+    invitation went to exactly that address and a password is given. Whether the address has an account already is told
+    to its owner alone.
     Raises `NotAllowed` (closed), `InvalidField`, `Conflict` (address taken, no SMTP), `RateLimited`, `Unavailable`.
     """
     mode = studio.settings.signup
@@ -49,15 +50,16 @@ async def sign_up(
     buckets = throttle.sign_up_buckets(address)
     await throttle.take(studio.wakeups.redis, studio.clock, buckets)
     wanted = check_email(email)
-    check_password(password, email=wanted)
+    if password or not studio.mailer.enabled:
+        check_password(password, email=wanted)
     if mode is SignupMode.INVITATION and not invitation.strip():
         raise InvalidField(
             "This studio is by invitation: enter the code that you were given.", param="invitation"
         )
-    password_hash = await hash_password(password)
+    password_hash = await hash_password(password) if password else None
     try:
         async with studio.db.transaction() as session:
-            tier, invited_address = DEFAULT_TIER, None
+            tier, role, invited_address = DEFAULT_TIER, Role.CREATOR, None
             if invitation.strip():
                 taken = await people.take_one_time_token(session, invitation.strip(), Purpose.INVITATION)
                 if taken is None:
@@ -68,13 +70,16 @@ async def sign_up(
                     raise InvalidField("This invitation is for another address.", param="email")
                 invited_address = taken.email
                 tier = str(taken.payload.get("tier", tier))
-            confirmed = invited_address is not None or not studio.mailer.enabled
+                role = Role(str(taken.payload.get("role", role)))
+            confirmed = not studio.mailer.enabled or (
+                invited_address is not None and password_hash is not None
+            )
             created = await add_user(
                 session,
                 email=wanted,
                 password_hash=password_hash,
                 tier=tier,
-                role=Role.CREATOR,
+                role=role,
                 name="",
                 confirmed=confirmed,
                 origin=Origin.INVITATION if invitation.strip() else Origin.SELF,
@@ -94,7 +99,7 @@ async def sign_up(
     return SignedUp(signed_in=None)
 
 
-async def _tell_owner(studio: Studio, email: str, password_hash: str, address: str) -> None:
+async def _tell_owner(studio: Studio, email: str, password_hash: str | None, address: str) -> None:
     async with studio.db.transaction() as session:
         user = await people.user_by_email(session, email, for_update=True)
         if user is None:

@@ -185,9 +185,14 @@ async def test_migrate_brings_an_empty_database_up(zoetrope: Run, empty_pg_url: 
     assert await value(empty_pg_url, "SELECT to_regclass('users') IS NOT NULL")
 
 
-def test_commands_work_while_the_studio_is_down(zoetrope: Run) -> None:
+def test_commands_work_while_the_studio_is_down_and_say_when_they_make_one(zoetrope: Run) -> None:
     done = zoetrope("users", "create", "--email", "ada@example.org")
     assert done.returncode == 0, done.stderr
+    assert "/data: a new, empty one is made there" in done.stderr
+    assert "ZOETROPE_DATA_DIR" in done.stderr
+    again = zoetrope("users", "list")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "ada@example.org" in again.stdout
 
 
 def test_a_part_alone_without_a_studio_says_what_it_needs(zoetrope: Run) -> None:
@@ -227,8 +232,8 @@ async def test_the_doctor_says_which_workers_take_nothing(
     assert marked(zoetrope("doctor", **services), "worker") == "!!  worker      none was ever heard"
     await value(
         fresh_pg_url,
-        "INSERT INTO workers (id, heartbeat_at, drain_requested, quarantined_until, quarantine_reason, memory_gb,"
-        " recipes, resident) SELECT id, now() - age, drain, until, why, 1, '{mini}', '{}' FROM (VALUES"
+        "INSERT INTO workers (id, boot_id, heartbeat_at, drain_requested, quarantined_until, quarantine_reason,"
+        " memory_gb, recipes, resident) SELECT id, 'b', now() - age, drain, until, why, 1, '{mini}', '{}' FROM (VALUES"
         " ('takes', interval '0', false, NULL, ''), ('drained', interval '0', true, NULL, ''),"
         " ('rests', interval '0', false, now() + interval '1 hour', 'out of memory'),"
         " ('silent', interval '1 hour', true, NULL, '')) AS worker(id, age, drain, until, why)",
@@ -237,6 +242,10 @@ async def test_the_doctor_says_which_workers_take_nothing(
     assert said.startswith("--  worker      3 heard ")
     assert "taking nothing new: drained;" in said
     assert said.endswith("resting after failures: rests (out of memory)")
+    listed = {line.split()[0]: line for line in zoetrope("workers", "list", **services).stdout.splitlines()}
+    assert "draining" in listed["drained"]
+    assert "out of memory" in listed["rests"]
+    assert "1 h ago" in listed["silent"]
 
 
 def test_another_program_on_the_port_is_no_sign_of_health(zoetrope: Run, fake_studio: Fake) -> None:
@@ -285,12 +294,14 @@ def test_a_part_of_its_own_says_that_its_storage_cannot_be_written(zoetrope: Run
 def test_generate_waits_for_the_clip_and_writes_it(zoetrope: Run, fake_studio: Fake, tmp_path: Path) -> None:
     studio, settings = fake_studio
     clip = tmp_path / "clip.mp4"
-    done = zoetrope("generate", "a red circle", "-o", str(clip), "--seed", "7", **settings)
+    sets = ("--seed", "7", "--guidance", "3.5", "--negative-prompt", "blur")
+    done = zoetrope("generate", "a red circle", "-o", str(clip), *sets, **settings)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(clip)
     assert clip.read_bytes() == CLIP
     assert b'name="prompt"' in studio.submitted[0]
-    assert b'name="seed"' in studio.submitted[0]
+    for sent in (b'name="seed"', b'name="guidance_scale"\r\n\r\n3.5', b'name="negative_prompt"\r\n\r\nblur'):
+        assert sent in studio.submitted[0]
     assert b'name="size"' not in studio.submitted[0]
     assert os.listdir(tmp_path) == ["clip.mp4"]
 
