@@ -3,7 +3,11 @@
 function say(form, message, name = "") {
   for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
   for (const room of form.querySelectorAll("[data-error]")) room.textContent = "";
-  if (!message) return;
+  if (message) point(form, message, name);
+}
+
+/** Say something beside the field `name`, or under the form, and go there. */
+function point(form, message, name) {
   const room = form.querySelector(`[data-error="${CSS.escape(name)}"]`) ?? form.querySelector("[data-error='']");
   if (room) room.textContent = message;
   const field = name && form.elements.namedItem(name);
@@ -11,6 +15,21 @@ function say(form, message, name = "") {
     field.setAttribute("aria-invalid", "true");
     field.focus();
   }
+}
+
+const MISSING = { email: "Enter an e-mail address.", password: "Enter a password." };
+
+/** Say beside each field what it lacks; whether all is there. The browser's own bubbles are off (novalidate). */
+function complete(form) {
+  say(form, "");
+  const wrong = [...form.elements].filter((field) => field.willValidate && !field.checkValidity());
+  for (const field of wrong.reverse()) {
+    const words = field.validity.valueMissing
+      ? (MISSING[field.type] ?? "Fill this in.")
+      : "That is no e-mail address. It looks like name@example.org.";
+    point(form, words, field.name);
+  }
+  return wrong.length === 0;
 }
 
 /** An address on this site from ?next=, or the fallback: never another site. */
@@ -78,7 +97,7 @@ export function watchForms() {
       if (!form) return;
       event.preventDefault();
       event.stopPropagation();
-      post(form);
+      if (complete(form)) post(form);
     },
     true,
   );

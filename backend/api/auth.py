@@ -1,8 +1,6 @@
 """The ways in and out for people: JSON in, a session cookie out. Programs use API keys instead."""
 
-import html
 import secrets
-from string import Template
 from typing import Annotated
 from urllib.parse import quote
 
@@ -10,6 +8,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from backend.api import door_pages
 from backend.api.dependencies import SignedIn, StudioDep, address_of, require_own_page
 from backend.api.limits import coarse_limit
 from backend.api.proxy_notice import note_untrusted_proxy
@@ -58,10 +57,10 @@ class SignInIn(_In):
 
 
 class SignUpIn(_In):
-    """A new account."""
+    """A new account. Where the address is confirmed by e-mail, the password is chosen then."""
 
     email: Text
-    password: Text
+    password: Text = ""
     invitation: Text = ""
 
 
@@ -127,7 +126,7 @@ async def post_sign_up(form: SignUpIn, request: Request, studio: StudioDep) -> R
         return JSONResponse(
             {
                 "signed_in": False,
-                "message": "Done. Look for a letter from us: its link confirms your address and sets your password.",
+                "message": "Done. Look for our e-mail: its link confirms your address and sets your password.",
             }
         )
     return _with_cookie(JSONResponse({"signed_in": True}), studio, done.signed_in)
@@ -152,7 +151,7 @@ async def post_reset_request(
 ) -> dict[str, str]:
     """Ask for a letter. The answer is the same, and as quick, whoever has that address or hasn't."""
     later.add_task(_send_reset, studio, form.email, address_of(request))
-    return {"message": "If there is an account of that address, the letter is on its way."}
+    return {"message": "If there is an account of that address, the e-mail is on its way."}
 
 
 @router.post("/reset", dependencies=_form)
@@ -171,7 +170,7 @@ async def post_reset(form: ResetIn, request: Request, studio: StudioDep, later: 
         raise InvalidField("Enter the address of your account.", param="email")
     later.add_task(_send_reset, studio, form.email, address_of(request))
     return JSONResponse(
-        {"message": "If there is an account of that address, the letter is on its way."}, background=later
+        {"message": "If there is an account of that address, the e-mail is on its way."}, background=later
     )
 
 
@@ -205,17 +204,8 @@ async def post_sign_out(request: Request, studio: StudioDep, form: SignOutIn | N
 async def show_link(token: str) -> Response:
     """A page that posts the link's token: mail scanners and previews only GET, and must not use it up."""
     nonce = secrets.token_urlsafe(16)
-    action = html.escape(f"/auth/link/{quote(token, safe='')}", quote=True)
-    return HTMLResponse(
-        _LINK_PAGE.substitute(action=action, nonce=nonce),
-        headers={
-            "cache-control": "no-store",
-            "content-security-policy": (
-                f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}';"
-                " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-            ),
-        },
-    )
+    page = door_pages.link_page(action=f"/auth/link/{quote(token, safe='')}", nonce=nonce)
+    return _door_page(page, door_pages.policy(nonce))
 
 
 @router.post("/link/{token}")
@@ -225,7 +215,7 @@ async def use_link(token: str, request: Request, studio: StudioDep) -> Response:
     try:
         session = await follow_sign_in_link(studio, token=token, user_agent=_agent(request))
     except InvalidField as error:
-        return HTMLResponse(_ENDED_PAGE.substitute(message=html.escape(error.message)), status_code=410)
+        return _door_page(door_pages.ended_page(error.message), door_pages.policy(), status_code=410)
     return _with_cookie(RedirectResponse("/", status_code=303), studio, session)
 
 
@@ -256,25 +246,10 @@ def _with_cookie(response: Response, studio: Studio, session: open_session.Signe
     return response
 
 
+def _door_page(page: str, policy: str, *, status_code: int = 200) -> Response:
+    headers = {"cache-control": "no-store", "content-security-policy": policy}
+    return HTMLResponse(page, status_code=status_code, headers=headers)
+
+
 def _agent(request: Request) -> str:
     return request.headers.get("user-agent", "")
-
-
-_LINK_PAGE = Template("""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Sign in · Zoetrope</title>
-<style nonce="$nonce">
-  :root { color-scheme: dark light }
-  body { font: 1rem/1.5 system-ui; display: grid; place-content: center; min-height: 90vh }
-  button { font: inherit; padding: .6rem 1.2rem }
-</style>
-<form method="post" action="$action"><button>Sign in to Zoetrope</button></form>
-<script nonce="$nonce">document.forms[0].requestSubmit()</script>
-</html>
-""")
-_ENDED_PAGE = Template("""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>This link has ended · Zoetrope</title>
-<p>$message <a href="/sign-in">Sign in</a></p>
-</html>
-""")

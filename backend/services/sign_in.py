@@ -20,7 +20,7 @@ async def sign_in(
 
     `address` is the network address that the tries are counted by.
 
-    Raises `RateLimited`, `InvalidField` (wrong), `NotAllowed` (suspended, or the address isn't confirmed
+    Raises `RateLimited`, `InvalidField` (wrong), `NotAllowed` (closed, or the address isn't confirmed
     yet), `Unavailable` (too many at once).
     """
     buckets = throttle.sign_in_buckets(email.strip(), address)
@@ -39,12 +39,12 @@ async def sign_in(
     await throttle.give_back(redis, buckets[1:])
     await throttle.forget(redis, buckets[0])
     if user.suspended_at is not None:
-        raise NotAllowed("This account is suspended. Ask whoever runs this studio.")
+        raise NotAllowed("This account is closed. Ask whoever runs this studio.")
     if user.email_confirmed_at is None and studio.mailer.enabled:
         # Whoever typed it may not own the address: its owner's letters are counted.
         await throttle.take(redis, studio.clock, throttle.letter_buckets(user.email, address))
         await send_confirmation(studio, user_id=user.id, email=user.email)
-        raise NotAllowed("Confirm your address first: a new letter with a link is on its way.", param="email")
+        raise NotAllowed("Confirm your address first: a new e-mail with a link is on its way.", param="email")
     stronger = await hash_password(password) if needs_rehash(user.password_hash) else None
     async with studio.db.transaction() as session:
         # The key is left alone: whoever holds the account's lock may write rows that refer to this person.

@@ -157,12 +157,22 @@ def _table(*names: str, rows: Any) -> rx.Component:
     )
 
 
-def more_credits(credits: Any) -> rx.Component:
-    """What can be bought, and whom to ask."""
+def more_credits(credits: Any, *, grant_command: Any) -> rx.Component:
+    """What can be bought, and whom to ask; whoever would be asked is told the command that gives."""
     return rx.el.section(
         rx.el.h2("More credits", class_name="section-title"),
         rx.cond(
             credits.offers.length() > 0, rx.el.ul(rx.foreach(credits.offers, _offer), class_name="offers")
+        ),
+        rx.cond(
+            grant_command != "",
+            rx.el.div(
+                rx.el.p(
+                    "You run this studio. Where it runs, credits are given with", class_name="section-words"
+                ),
+                rx.el.code(grant_command, class_name="door-code"),
+                class_name="give-credits",
+            ),
         ),
         rx.cond(
             credits.ask != "",

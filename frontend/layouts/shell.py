@@ -5,12 +5,14 @@ from typing import Any
 import reflex as rx
 
 from frontend.components.controls import icon, icon_button
+from frontend.components.password import no_way_back, password_dialog
 from frontend.components.rail import rail
 from frontend.states.session import Session
 
 
 def _account(here: str) -> rx.Component:
     return rx.el.div(
+        no_way_back(shown=Session.account.signed_in & ~Session.account.has_password),
         rx.el.a(
             icon("account"),
             rx.el.span(
@@ -66,6 +68,7 @@ def shell(
             class_name="stage",
             tab_index=-1,
         ),
+        password_dialog(has_password=Session.account.has_password),
         notices(),
         class_name=f"shell {class_name}".strip(),
     )

@@ -43,7 +43,16 @@ def _balance() -> rx.Component:
             class_name="facts",
         ),
         rx.el.div(
-            button("Password", icon_name="key", custom_attrs={"data-opens": "password"}),
+            rx.cond(
+                Account.account.has_password,
+                button("Password", icon_name="key", custom_attrs={"data-opens": "set-password"}),
+                button(
+                    "Set a password",
+                    tone="primary",
+                    icon_name="key",
+                    custom_attrs={"data-opens": "set-password"},
+                ),
+            ),
             rx.el.form(
                 rx.el.button(
                     icon("leave"), rx.el.span("Sign out"), type="submit", class_name="button button-plain"
@@ -52,6 +61,16 @@ def _balance() -> rx.Component:
                 custom_attrs={"data-post": "/auth/sign-out", "data-then": "/sign-in"},
             ),
             class_name="account-verbs",
+        ),
+        rx.cond(
+            Account.account.signed_in & ~Account.account.has_password,
+            rx.el.p(
+                "The link that you came in by works once. With a password you come back from any browser; without one"
+                " you need a new link, which whoever runs this studio makes with ",
+                rx.el.code(f"zoetrope users link --email {Account.account.email}"),
+                ".",
+                class_name="account-no-password",
+            ),
         ),
         class_name="panel account-top",
     )
@@ -73,8 +92,13 @@ def _entry(entry: Any) -> rx.Component:
 
 
 def _ledger() -> rx.Component:
-    return rx.el.section(
-        rx.el.h2("Ledger", class_name="section-title"),
+    return rx.el.details(
+        rx.el.summary(
+            rx.el.h2("Ledger", class_name="section-title"),
+            rx.el.span("every entry of the books", class_name="none"),
+            icon("chevron"),
+            class_name="ledger-label",
+        ),
         rx.cond(
             Account.read,
             rx.cond(
@@ -104,7 +128,7 @@ def _ledger() -> rx.Component:
             ),
             skeleton_rows(3),
         ),
-        class_name="section",
+        class_name="section ledger",
     )
 
 
@@ -234,37 +258,6 @@ def _keys() -> rx.Component:
     )
 
 
-def _password_dialog() -> rx.Component:
-    return dialog(
-        "password",
-        rx.cond(Account.account.has_password, "Change the password", "Set a password"),
-        rx.el.form(
-            rx.cond(
-                Account.account.has_password,
-                field(
-                    "Current password",
-                    text_input("current", kind="password", auto_complete="current-password", required=True),
-                    name="current",
-                ),
-            ),
-            field(
-                "New password",
-                text_input("password", kind="password", auto_complete="new-password", required=True),
-                name="password",
-                hint="Twelve characters or more. A sentence is fine. Other browsers are signed out.",
-            ),
-            rx.el.p(class_name="field-error", role="alert", custom_attrs={"data-error": ""}),
-            rx.el.div(
-                rx.el.button(rx.el.span("Save"), type="submit", class_name="button button-primary"),
-                class_name="dialog-verbs",
-            ),
-            class_name="dialog-form",
-            method="post",
-            custom_attrs={"data-post": "/auth/password", "data-then": "/account"},
-        ),
-    )
-
-
 def account_page() -> rx.Component:
     """Credits, receipts, ledger, keys."""
     return shell(
@@ -285,7 +278,7 @@ def account_page() -> rx.Component:
                         ),
                         _ledger(),
                     ),
-                    rx.el.div(more_credits(Account.credits), _keys()),
+                    rx.el.div(more_credits(Account.credits, grant_command=Account.grant_command), _keys()),
                     class_name="account-columns",
                 ),
             ),
@@ -304,7 +297,6 @@ def account_page() -> rx.Component:
                 class_name="dialog-verbs",
             ),
         ),
-        _password_dialog(),
         here="/account",
         class_name="room-account",
     )

@@ -52,6 +52,7 @@ def sign_in_page() -> rx.Component:
             _wrong(),
             _send("Sign in"),
             method="post",
+            no_validate=True,
             custom_attrs={"data-post": "/auth/sign-in", "data-then": "/"},
         ),
         foot=rx.fragment(
@@ -65,6 +66,11 @@ def sign_in_page() -> rx.Component:
     )
 
 
+def _by_letter() -> Any:
+    """Whether the address is confirmed by e-mail, where the password is chosen; an invitation to it does as well."""
+    return Door.door.sends_mail & (Door.door.invited_email == "")
+
+
 def _sign_up_words() -> rx.Component:
     return rx.match(
         Door.door.signup,
@@ -72,7 +78,7 @@ def _sign_up_words() -> rx.Component:
             "open",
             rx.cond(
                 Door.door.sends_mail,
-                "Anybody may. You confirm your address by e-mail.",
+                "Anybody may. We e-mail you a link, and you choose a password there.",
                 "Anybody may, and you can start at once.",
             ),
         ),
@@ -86,7 +92,11 @@ def _invited_words() -> rx.Component:
         "You are invited to ",
         rx.el.strong(Door.door.place),
         rx.cond(Door.door.invited_tier != "", rx.fragment(", in the ", Door.door.invited_tier, " tier")),
-        ". Choose a password, and you are in.",
+        rx.cond(
+            _by_letter(),
+            ". We e-mail you a link, and you choose a password there.",
+            ". Choose a password, and you are in.",
+        ),
     )
 
 
@@ -136,12 +146,13 @@ def _sign_up_form() -> rx.Component:
             ),
         ),
         _invited_email(),
-        _password("Password", "new-password", _PASSWORD_HINT),
+        rx.cond(_by_letter(), rx.fragment(), _password("Password", "new-password", _PASSWORD_HINT)),
         _code(),
         _wrong(),
         _send("Create the account"),
         _done("Done. Look for our e-mail: its link confirms your address and sets your password."),
         method="post",
+        no_validate=True,
         custom_attrs={"data-post": "/auth/sign-up", "data-then": "/"},
     )
 
@@ -209,6 +220,7 @@ def reset_page() -> rx.Component:
                     _done("If there is an account of that address, the e-mail is on its way."),
                     class_name="reset-ask",
                     method="post",
+                    no_validate=True,
                     custom_attrs={"data-post": "/auth/reset", "data-shown": "without-token"},
                 ),
                 _no_mail(),
@@ -221,6 +233,7 @@ def reset_page() -> rx.Component:
             _send("Set the password"),
             class_name="reset-set",
             method="post",
+            no_validate=True,
             custom_attrs={
                 "data-post": "/auth/reset",
                 "data-with-token": "",
@@ -251,6 +264,7 @@ def confirm_page() -> rx.Component:
             _wrong(),
             _send("Confirm"),
             method="post",
+            no_validate=True,
             custom_attrs={
                 "data-post": "/auth/confirm",
                 "data-with-token": "",

@@ -14,15 +14,21 @@ from frontend.states.jobs import Jobs
 from frontend.views import AccountView, KeyView, LedgerView
 
 _DAYS = {"30": 30, "90": 90, "365": 365, "never": None}
+_READ = "videos:read"
 _EXAMPLE_PROMPT = "a yellow star growing on a green background"
 _CURL = f"""curl {{url}}/v1/videos \\
   -H "Authorization: Bearer {{key}}" \\
   -F 'prompt={_EXAMPLE_PROMPT}'"""
-_PYTHON = f"""from openai import OpenAI
+_CURL_READS = """curl {url}/v1/videos \\
+  -H "Authorization: Bearer {key}\""""
+_CLIENT = """from openai import OpenAI
 
-client = OpenAI(base_url="{{url}}/v1", api_key="{{key}}")
-video = client.videos.create_and_poll(prompt="{_EXAMPLE_PROMPT}")
+client = OpenAI(base_url="{url}/v1", api_key="{key}")
+"""
+_PYTHON = f"""{_CLIENT}video = client.videos.create_and_poll(prompt="{_EXAMPLE_PROMPT}")
 client.videos.download_content(video.id).write_to_file("star.mp4")"""
+_PYTHON_READS = f"""{_CLIENT}for video in client.videos.list():
+    print(video.id, video.status, video.prompt)"""
 
 
 class Account(Jobs):
@@ -37,6 +43,7 @@ class Account(Jobs):
     read: bool = False
     page_trouble: str = ""
     new_name: str = ""
+    new_only_reads: bool = False
     key_error: str = ""
     ending: KeyView = KeyView(id="", name="", hint="", scopes="", created_at="")
 
@@ -84,7 +91,9 @@ class Account(Jobs):
     async def create_key(self, fields: dict[str, Any]) -> EventSpec | None:
         """Make an API key and show its secret, this once."""
         who = await self._who()
-        scopes = ["videos:read"] if fields.get("scope") == "read" else ["videos:read", "videos:write"]
+        if self.new_name:
+            return None  # pressed twice: the form that was sent is gone, and its fields were emptied
+        scopes = [_READ] if fields.get("scope") == "read" else [_READ, "videos:write"]
         try:
             key, secret = await gateway().create_key(
                 who,
@@ -96,25 +105,34 @@ class Account(Jobs):
             self.key_error = refused.message
             return None
         self.key_error = ""
-        self.new_name = key.name
+        self.new_name, self.new_only_reads = key.name, scopes == [_READ]
         await self._read_account(who)
         return browser.show_secret(secret)
 
     @rx.var
     def curl_example(self) -> str:
-        """A request with `{key}` for the new key, to copy."""
-        return _CURL.format(url=self.router.url.origin, key="{key}")
+        """A request that the new key may send, with `{key}` for it, to copy."""
+        return (_CURL_READS if self.new_only_reads else _CURL).format(url=self.router.url.origin, key="{key}")
 
     @rx.var
     def python_example(self) -> str:
         """The same with the openai package."""
-        return _PYTHON.format(url=self.router.url.origin, key="{key}")
+        return (_PYTHON_READS if self.new_only_reads else _PYTHON).format(
+            url=self.router.url.origin, key="{key}"
+        )
+
+    @rx.var
+    def grant_command(self) -> str:
+        """How whoever runs the studio gives themselves credits; empty for others."""
+        if self.account.role != "admin":
+            return ""
+        return f"zoetrope credits grant --email {self.account.email} --amount 1000"
 
     @rx.event
     async def forget_secret(self) -> EventSpec | None:
         """Stop showing the new key."""
         await self._who()
-        self.new_name = ""
+        self.new_name = self.key_error = ""
         return browser.focus(".key-form [type=submit]")
 
     @rx.event

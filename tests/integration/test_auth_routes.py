@@ -160,6 +160,9 @@ async def test_a_scanner_that_opens_a_link_does_not_use_it_up(
     assert (await http.get("/v1/videos")).status_code == 200
     again = await http.post(link)
     assert (again.status_code, "was used" in again.text) == (410, True)
+    for needed in ("zoetrope users link", "admin@localhost", 'href="/studio.css"', 'href="/sign-in"'):
+        assert needed in again.text
+    assert "style-src 'self'" in again.headers["content-security-policy"]
     assert (await http.post(link, headers={"origin": "https://evil.example"})).status_code == 403
 
 

@@ -146,6 +146,8 @@ ACCOUNTS = {
     "newcomer": AccountView(
         id="acc_3", email="new@studio.example", tier="Free", credits=50, credits_label="50", signed_in=True
     ),
+    "passwordless": replace(_somebody("acc_13", "passwordless"), has_password=False),
+    "admin": replace(_somebody("acc_14", "admin"), role="admin"),
     "collector": _somebody("acc_6", "collector"),
     "watcher": _somebody("acc_7", "watcher"),
     "reviewed": _somebody("acc_8", "reviewed"),

@@ -73,8 +73,8 @@ def test_an_open_studio_asks_for_no_code(
     visit: Callable[..., Visitor], front: Callable[[DoorView], None]
 ) -> None:
     front(DoorView(signup="open", place="studio.example", sends_mail=True))
-    page = visit().go("/sign-up", "#password")
-    page.get_by_text("You confirm your address by e-mail").wait_for()
+    page = visit().go("/sign-up", "#email")
+    page.get_by_text("We e-mail you a link").wait_for()
     assert page.locator("#invitation").count() == 0
 
 
