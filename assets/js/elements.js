@@ -92,8 +92,9 @@ class ClipElement extends HTMLElement {
     }
     const { signal } = this.events;
     this.tile.addEventListener("pointerenter", (event) => event.pointerType !== "touch" && start(), { signal });
-    this.tile.addEventListener("pointerleave", () => this.tile.matches(":focus-within") || this.stop(), { signal });
-    this.tile.addEventListener("focusin", start, { signal });
+    this.tile.addEventListener("pointerleave", () => this.tile.matches(":has(:focus-visible)") || this.stop(), { signal });
+    // A focus that came with a press of a pointer says nothing of wanting to see it move.
+    this.tile.addEventListener("focusin", ({ target }) => target.matches(":focus-visible") && start(), { signal });
     this.tile.addEventListener("focusout", (event) => {
       if (!this.tile.contains(event.relatedTarget)) this.stop();
     }, { signal });

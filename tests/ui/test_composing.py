@@ -340,7 +340,16 @@ def test_a_key_is_shown_once(visit: Callable[..., Visitor]) -> None:
     assert secret.inner_text().startswith("zk_77b2")
     page.reload()
     page.locator(".key", has_text="notebook two").wait_for()
-    assert page.locator("#new-secret").count() == 0
+    page.locator("#new-secret").wait_for(state="detached")
+
+
+def test_who_is_done_with_a_new_key_goes_on_where_it_was_made(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator").go("/account", ".key")
+    page.fill("#name", "notebook three")
+    page.get_by_role("button", name="Create key").click()
+    page.locator("#new-secret").wait_for()
+    page.get_by_role("button", name="Done").press("Enter")
+    page.wait_for_function("document.activeElement.textContent === 'Create key'")
 
 
 def test_a_word_of_each_kind_makes_the_models_sentence(visit: Callable[..., Visitor]) -> None:

@@ -242,6 +242,17 @@ def test_a_deletion_by_keys_goes_on_with_the_next_clip(visit: Callable[..., Visi
     page.wait_for_function(f"{FOCUSED} === '{before[3]}'")
 
 
+def test_a_focus_that_a_press_left_plays_nothing(visit: Callable[..., Visitor]) -> None:
+    page = visit("collector").go("/gallery", "z-wall[data-laid]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    tile = page.locator("[data-tile]").nth(2)
+    tile.hover()
+    tile.locator("[data-verb=favourite]").click()
+    tile.locator("video").wait_for(state="attached")
+    page.mouse.move(5, 5)
+    page.wait_for_function("!document.querySelector('z-clip video')")
+
+
 def test_a_clip_deleted_on_its_page_is_said_to_be_on_the_wall(visit: Callable[..., Visitor]) -> None:
     page = visit("collector").go("/gallery", "z-wall[data-laid]")
     ids = page.locator("[data-tile]").evaluate_all("all => all.map((tile) => tile.dataset.tile)")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.ui.conftest import Visitor
 
@@ -71,6 +71,24 @@ def test_a_rows_job_becomes_its_clip_in_the_row(visit: Callable[..., Visitor], s
     assert page.locator(".toast").count() == 0
     row.get_by_role("link", name="a red star growing on a black background", exact=True).click()
     page.wait_for_url(f"**/clips/{job_id}")
+
+
+def test_a_rows_frame_is_never_blank(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("watcher").go("/", ".choice")
+    job_id = _send(page, "a white square growing on a red background")
+    page.goto(f"{served}/progress")
+    page.locator(".strip", has_text="white square growing").wait_for()
+    held: list[Route] = []
+    page.route("**/fake/3.webp", lambda route: held.append(route))
+    httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
+    row = page.locator(".strip-ready", has_text="white square growing")
+    row.wait_for()
+    # The poster has not come: the mark is seen in its place.
+    row.locator(".strip-frame .mark").wait_for()
+    page.wait_for_function("document.querySelector('.strip-ready z-clip img').loading === 'eager'")
+    for request in held:
+        request.continue_()
+    page.wait_for_function("document.querySelector('.strip-ready z-clip img').naturalWidth > 0")
 
 
 def test_elsewhere_a_notice_leads_to_the_clip(visit: Callable[..., Visitor], served: str) -> None:
