@@ -16,6 +16,7 @@ from backend.contracts import RenderSpec
 
 FORMAT = "zoetrope-checkpoint-1"
 MAX_CHECKPOINT_BYTES = 2 * 1024**3
+_MAX_HEADER_BYTES = 8 * 1024**2
 
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007  # forward
 
@@ -60,20 +61,25 @@ class Checkpoint:
         """Read one back. Raises `BadCheckpointError` on torn or foreign bytes."""
         try:
             header_bytes = int.from_bytes(data[:8], "little")
+            if header_bytes > _MAX_HEADER_BYTES:
+                raise BadCheckpointError(f"a header of {header_bytes} bytes; {_MAX_HEADER_BYTES} at most")
             metadata = json.loads(data[8 : 8 + header_bytes])["__metadata__"]
             header = json.loads(metadata["header"])
             if header["format"] != FORMAT:
                 raise BadCheckpointError(f"checkpoint format {header['format']!r}; expected {FORMAT!r}")
+            state = json.loads(metadata["state"])
+            if not isinstance(state, dict):
+                raise BadCheckpointError("its state is no object")
             return cls(
                 step=int(header["step"]),
                 identity=str(header["identity"]),
                 request=str(header["request"]),
                 batch_of=int(header["batch_of"]),
                 tensors=load_tensors(data),
-                state=json.loads(metadata["state"]),
+                state=state,
             )
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise BadCheckpointError(f"not a checkpoint: {error}") from error
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, SafetensorError) as error:
+            raise BadCheckpointError(f"not a checkpoint: {error}"[:200]) from error
 
 
 def request_fingerprint(spec: RenderSpec) -> str:

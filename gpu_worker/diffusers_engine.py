@@ -40,7 +40,7 @@ from gpu_worker.latent_preview import guess_clip
 from gpu_worker.memory_switches import memory_saved
 from gpu_worker.pipelines import for_images, load_pipeline
 from gpu_worker.residency import Residency
-from gpu_worker.resumable import ResumableRun, ScheduleMismatchError
+from gpu_worker.resumable import ResumableRun
 from gpu_worker.tensor_state import UnknownStateError
 from gpu_worker.timesteps import shifted_timesteps
 
@@ -106,10 +106,10 @@ class DiffusersEngine:
             resume = None
         try:
             with memory_saved(pipe, recipe.memory_switches if first.saves_memory else ()):
-                try:
-                    return _Rendering(pipe, recipe, members, identity, resume).run()
-                except ScheduleMismatchError as error:
-                    log.warning("checkpoint.does_not_fit", recipe=recipe.name, reason=str(error))
+                if resume is not None:
+                    resumed = _Rendering(pipe, recipe, members, identity, resume).run_if_fit()
+                    if resumed is not None:
+                        return resumed
                 return _Rendering(pipe, recipe, members, identity, None).run()
         except (torch.OutOfMemoryError, MemoryError) as error:
             self._residency.drop(recipe.name)
@@ -155,11 +155,15 @@ class _NobodyLeft(Exception):
 
 
 class _Clip:
-    """One member of a pass: the step boundary that its hooks see, and what took it out, if anything did."""
+    """One member of a pass: the step boundary that its hooks see, and what took it out, if anything did.
+
+    `raised`: what its hooks ended the whole pass with.
+    """
 
     def __init__(self, rendering: "_Rendering", member: Member, index: int) -> None:
         self.hooks = member.hooks
         self.taken_out: Interruption | EngineError | None = None
+        self.raised: Exception | None = None
         self._rendering = rendering
         self._request = member.request
         self._index = index
@@ -219,6 +223,9 @@ class _Clip:
             tell(self.hooks)
         except Interruption as asked:
             self.taken_out = asked
+        except Exception as error:
+            self.raised = error
+            raise
 
 
 class _Rendering:
@@ -239,6 +246,28 @@ class _Rendering:
         self._generators = [torch.Generator("cpu").manual_seed(spec.seed) for spec in self._specs]
         self._prepared_at = self._denoised_at = time.monotonic()
         self.state = ResumableRun(pipe, self._generators, resume, self._on_boundary, self._on_prepared)
+
+    def run_if_fit(self) -> Sequence[Rendered] | None:
+        """As `run`, from a checkpoint; None where that leads nowhere, so that the clip begins anew.
+
+        Another host wrote it: what goes wrong after it is not yet this worker's fault, or the job's.
+        """
+        (clip,) = self.clips
+        try:
+            rendered = self.run()
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            if clip.raised is error:
+                raise
+            log.warning(
+                "checkpoint.does_not_fit", recipe=self.recipe.name, reason=f"{type(error).__name__}: {error}"
+            )
+            return None
+        if isinstance(clip.taken_out, EngineError):
+            log.warning("checkpoint.does_not_fit", recipe=self.recipe.name, reason=str(clip.taken_out))
+            return None
+        return rendered
 
     def run(self) -> Sequence[Rendered]:
         started = time.monotonic()

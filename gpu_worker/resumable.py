@@ -9,22 +9,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from gpu_worker.checkpoint import Checkpoint, Json
-from gpu_worker.tensor_state import Arrays, pack, unpack
+from gpu_worker.tensor_state import Arrays, BadStateError, pack, unpack
 from gpu_worker.timesteps import with_sigmas
 
 _NOT_STATE = frozenset({"_internal_dict", "step", "set_timesteps"})
+_SCHEDULE = ("timesteps", "sigmas")
 
 
-class ScheduleMismatchError(Exception):
-    """The checkpoint was made under another schedule than the one that this run builds."""
+class UnfitCheckpointError(Exception):
+    """The checkpoint was made under another schedule than this run's, or holds what no run of it could have kept."""
 
 
 class ResumableRun:
     """One run of a pipeline, of as many clips as it has generators: counts its steps, and can say what to keep of a
-    clip to go on with it later. Only a run of one resumes.
+    clip to go on with it later. Only a run of one resumes. Whoever wrote the checkpoint had the pipeline's scheduler in
+    hand for this run alone: it is put back as it was.
 
     `on_boundary` is called after every step, when `latents` are what the next step will get. Pipelines that
     change the scheduler's result (LTX keeps its conditioned tokens) say so through `callback_on_step_end`;
@@ -59,13 +62,18 @@ class ResumableRun:
     def installed(self) -> Iterator[dict[str, Any]]:
         """The wrappers in place; yields the arguments that the pipeline's call needs besides its own."""
         scheduler, pipe = self._scheduler, self._pipe
+        before = dict(vars(scheduler))
         scheduler.set_timesteps = self._wrap_set_timesteps(scheduler.set_timesteps)
         scheduler.step = self._wrap_step(scheduler.step)
         pipe.prepare_latents = self._wrap_prepare_latents(pipe.prepare_latents)
         try:
-            yield {"callback_on_step_end": self._callback} if self._has_callback else {}
+            devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+            with torch.random.fork_rng(devices, enabled=self._resume is not None):
+                yield {"callback_on_step_end": self._callback} if self._has_callback else {}
         finally:
-            del scheduler.set_timesteps, scheduler.step, pipe.prepare_latents
+            del pipe.prepare_latents
+            vars(scheduler).clear()
+            vars(scheduler).update(before)
 
     def snapshot(self, member: int = 0) -> tuple[Arrays, dict[str, Json]]:
         """One clip's latents, scheduler, generator and global random states, copied. Raises `UnknownStateError`."""
@@ -113,23 +121,23 @@ class ResumableRun:
             self._full_timesteps, self.steps = full, len(full)
             if self._resume is not None:
                 self._check_schedule(self._resume)
+                if not 0 <= self._resume.step <= len(full):
+                    raise UnfitCheckpointError(f"step {self._resume.step} of {len(full)}")
                 self._scheduler.timesteps = full[self._resume.step :]
 
         return set_timesteps
 
     def _check_schedule(self, resume: Checkpoint) -> None:
-        for name in ("timesteps", "sigmas"):
+        kept = _of_scheduler(resume)
+        for name in _SCHEDULE:
             now = getattr(self._scheduler, name, None)
-            then = self._kept(resume, name) if now is not None else None
-            if now is not None and not (
-                isinstance(then, torch.Tensor) and torch.equal(then.to(now.device), now)
-            ):
-                raise ScheduleMismatchError(f"the checkpoint's {name} differ from this run's")
-
-    def _kept(self, resume: Checkpoint, name: str) -> Any:
-        scheduler = resume.state["scheduler"]
-        assert isinstance(scheduler, dict)
-        return unpack(scheduler[name], resume.tensors) if name in scheduler else None
+            if now is None:
+                continue
+            then = _unpacked(resume, kept.get(name), name)
+            if not (isinstance(then, torch.Tensor) and then.dtype == now.dtype and then.shape == now.shape):
+                raise UnfitCheckpointError(f"its {name} are of another kind than this run's")
+            if not torch.equal(then.to(now.device), now):
+                raise UnfitCheckpointError(f"its {name} differ from this run's")
 
     def _wrap_prepare_latents(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -138,12 +146,14 @@ class ResumableRun:
             resume = self._resume
             if resume is not None:
                 fresh = prepared[0] if isinstance(prepared, tuple) else prepared
-                kept = unpack(resume.state["latents"], resume.tensors)
-                if kept.shape != fresh.shape or kept.dtype != fresh.dtype:
-                    raise ScheduleMismatchError("the checkpoint's latents have another shape than this run's")
+                kept = _unpacked(resume, resume.state.get("latents"), "latents")
+                if not (
+                    isinstance(kept, torch.Tensor) and kept.shape == fresh.shape and kept.dtype == fresh.dtype
+                ):
+                    raise UnfitCheckpointError("its latents have another shape than this run's")
                 kept = kept.to(fresh.device)
                 prepared = (kept, *prepared[1:]) if isinstance(prepared, tuple) else kept
-                self._generators[0].set_state(unpack(resume.state["generator"], resume.tensors))
+                _set_random(self._generators[0].set_state, resume, "generator")
             self._on_prepared()
             return prepared
 
@@ -153,7 +163,7 @@ class ResumableRun:
         @functools.wraps(original)
         def step(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
             if not self._restored:
-                self._restore()
+                self._restore(sample)
             result = original(model_output, timestep, sample, *args, **kwargs)
             self.sample = sample
             self.stepped = tuple(result) if isinstance(result, tuple) else (result.prev_sample,)
@@ -165,20 +175,73 @@ class ResumableRun:
 
         return step
 
-    def _restore(self) -> None:
-        assert self._resume is not None
-        packed = self._resume.state["scheduler"]
-        assert isinstance(packed, dict)
-        for name, value in packed.items():
-            setattr(self._scheduler, name, unpack(value, self._resume.tensors))
+    def _restore(self, sample: torch.Tensor) -> None:
+        """The scheduler as it was kept: what it has already, and what it makes as it steps, nothing else."""
+        resume, scheduler = self._resume, self._scheduler
+        assert resume is not None
+        for name, packed in _of_scheduler(resume).items():
+            if name in _SCHEDULE:
+                continue
+            value = _unpacked(resume, packed, name)
+            is_its = name in vars(scheduler) or not hasattr(type(scheduler), name)
+            if name in _NOT_STATE or not is_its:
+                raise UnfitCheckpointError(f"{name} is no state of {type(scheduler).__name__}")
+            if not _could_become(vars(scheduler).get(name), value, sample):
+                raise UnfitCheckpointError(f"its {name} is of another kind than this run's")
+            setattr(scheduler, name, value)
         # UniPC and DPM read the schedule's length while they step.
-        self._scheduler.timesteps = self._full_timesteps
-        torch.set_rng_state(unpack(self._resume.state["torch_rng"], self._resume.tensors))
-        if "cuda_rng" in self._resume.state and torch.cuda.is_available():
-            torch.cuda.set_rng_state(unpack(self._resume.state["cuda_rng"], self._resume.tensors))
+        scheduler.timesteps = self._full_timesteps
+        _set_random(torch.set_rng_state, resume, "torch_rng")
+        if "cuda_rng" in resume.state and torch.cuda.is_available():
+            _set_random(torch.cuda.set_rng_state, resume, "cuda_rng")
         self._restored = True
 
     def _callback(self, _pipe: Any, _index: int, _timestep: Any, carried: dict[str, Any]) -> dict[str, Any]:
         self.latents = carried["latents"]
         self._on_boundary()
         return {}
+
+
+def _of_scheduler(resume: Checkpoint) -> dict[str, Json]:
+    kept = resume.state.get("scheduler")
+    if not isinstance(kept, dict):
+        raise UnfitCheckpointError("it holds no scheduler")
+    return kept
+
+
+def _unpacked(resume: Checkpoint, packed: Json, name: str) -> Any:
+    try:
+        return unpack(packed, resume.tensors)
+    except BadStateError as error:
+        raise UnfitCheckpointError(f"its {name} can't be read: {error}") from error
+
+
+def _set_random(set_state: Callable[[torch.Tensor], object], resume: Checkpoint, name: str) -> None:
+    state = _unpacked(resume, resume.state.get(name), name)
+    try:
+        set_state(state)
+    except (RuntimeError, TypeError) as error:
+        raise UnfitCheckpointError(f"its {name} is no state of random numbers") from error
+
+
+def _could_become(now: object, then: object, sample: torch.Tensor) -> bool:
+    """Whether steps could have made `then` of what the scheduler has at the beginning; a history begins as None."""
+    if isinstance(now, list | tuple):
+        return (
+            isinstance(then, list | tuple)
+            and (type(then), len(then)) == (type(now), len(now))
+            and all(_could_become(*pair, sample) for pair in zip(now, then, strict=True))
+        )
+    if isinstance(then, torch.Tensor):
+        if now is None:
+            return then.numel() == 1 or then.shape == sample.shape
+        return isinstance(now, torch.Tensor) and (now.shape, now.dtype, now.device.type) == (
+            then.shape,
+            then.dtype,
+            then.device.type,
+        )
+    if isinstance(then, np.ndarray):
+        return isinstance(now, np.ndarray) and (now.shape, now.dtype) == (then.shape, then.dtype)
+    if now is None:
+        return then is None or isinstance(then, int | float)
+    return type(then) is type(now.item() if isinstance(now, np.generic) else now)
