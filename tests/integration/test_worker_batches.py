@@ -1,11 +1,15 @@
 """A worker's batches with the fake engine: members share a pass, and nothing else."""
 
 import dataclasses
+import hashlib
+import io
+import time
 from collections.abc import Sequence
 
 import pytest
+from PIL import Image
 
-from backend.contracts import Batch, FailureCause, Order, Outcome, Wish
+from backend.contracts import AttemptPhase, Batch, Conditioning, FailureCause, Order, Outcome, Wish
 from backend.recipes import CATALOGUE, Recipe
 from gpu_worker.engine import Member, Rendered
 from gpu_worker.fake_engine import FakeEngine, FakeSettings, Fault
@@ -29,10 +33,20 @@ class WatchedEngine(FakeEngine):
     def __init__(self, **settings: object) -> None:
         super().__init__(FakeSettings.model_validate({"step_s": 0.02, **settings}))
         self.passes: list[list[str]] = []
+        self.passes_s = 0.0
+        self.loading_s = 0.0
+
+    def load(self, recipe: Recipe) -> None:
+        started = time.monotonic()
+        super().load(recipe)
+        self.loading_s += time.monotonic() - started
 
     def generate_batch(self, recipe: Recipe, members: Sequence[Member]) -> Sequence[Rendered]:
         self.passes.append([member.request.spec.prompt for member in members])
-        return super().generate_batch(recipe, members)
+        started = time.monotonic()
+        rendered = super().generate_batch(recipe, members)
+        self.passes_s += time.monotonic() - started
+        return rendered
 
 
 def together(*orders: Order) -> list[Order]:
@@ -68,8 +82,20 @@ async def test_members_of_a_batch_share_a_pass_and_have_clips_of_their_own(
         statuses = [s for beat in control.heartbeats for s in beat.attempts if s.job_id == order.job_id]
         assert max(status.preview_version for status in statuses) > 0
         assert max(status.step for status in statuses) == 6
-    # A pass of three: each has a third of its time.
-    assert all(report.timings.denoise_s < 6 * 0.02 for report in reports)
+
+
+async def test_members_share_the_time_of_their_pass_and_of_its_loading(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    orders = three(server, steps=20)
+    engine = WatchedEngine(load_s=0.5)
+    async with worker_in_process(control.redis_url, server, engine, recipes=RECIPES, pace=PATIENT):
+        for order in orders:
+            await control.order(order)
+        timings = [(await control.report_of(order)).timings for order in orders]
+    assert len(engine.passes) == 1
+    assert 20 * 0.02 <= sum(each.denoise_s for each in timings) <= engine.passes_s
+    assert 0.5 <= sum(each.load_s for each in timings) < 2 * engine.loading_s
 
 
 @pytest.mark.parametrize(
@@ -111,6 +137,11 @@ async def test_a_batch_that_broke_keeps_the_worker_until_all_its_members_went_on
         for order in [*orders, following]:
             await control.report_of(order)
     assert engine.passes == [["a", "b", "c"], ["a"], ["b"], ["c"], ["following"]]
+    # The last one waited for the others, and its owner is not shown the steps of a pass that broke.
+    last = [s for beat in control.heartbeats for s in beat.attempts if s.job_id == orders[2].job_id]
+    began = next(at for at, status in enumerate(last) if status.phase is AttemptPhase.DENOISING)
+    again = [status for status in last[began:] if status.phase is AttemptPhase.RECEIVED]
+    assert {(status.step, status.step_s) for status in again} == {(0, None)}
 
 
 async def test_a_member_that_is_stopped_leaves_the_other_its_clip(
@@ -144,6 +175,7 @@ async def test_a_preempted_batch_keeps_a_checkpoint_of_each_member(
             await control.wish(order.attempt_id, Wish.PREEMPT)
         reports = [await control.report_of(order) for order in orders]
         assert [report.outcome for report in reports] == [Outcome.PREEMPTED] * 2
+        resumed: list[Order] = []
         for name, first, report in zip("ab", orders, reports, strict=True):
             assert report.checkpoint is not None
             assert report.checkpoint.step == report.steps_done >= 3
@@ -157,9 +189,15 @@ async def test_a_preempted_batch_keeps_a_checkpoint_of_each_member(
                 fence=2,
                 resume=resume_from(server, report),
             )
-            await control.order(again)
-            assert (await control.report_of(again)).resumed_from_step == report.steps_done
-    assert engine.passes == [["a", "b"], ["a"], ["b"]]
+            resumed.append(again)
+        # In one batch again: each goes on from a step of its own, so alone.
+        resumed = together(*resumed)
+        for order in resumed:
+            await control.order(order)
+        for order, report in zip(resumed, reports, strict=True):
+            assert (await control.report_of(order)).resumed_from_step == report.steps_done
+    assert engine.passes[0] == ["a", "b"]
+    assert sorted(engine.passes[1:]) == [["a"], ["b"]]
 
 
 async def test_a_batch_waits_a_moment_for_its_members_and_runs_those_that_came(
@@ -204,6 +242,41 @@ async def test_members_that_are_not_alike_do_not_meet(control: ControlPlane, ser
         reports = [await control.report_of(order) for order in orders]
     assert [report.steps_done for report in reports] == [4, 8]
     assert sorted(engine.passes) == [["long"], ["short"]]
+
+
+async def test_only_members_of_equal_guidance_meet(control: ControlPlane, server: ObjectServer) -> None:
+    batch = Batch(id="mixed", size=2)
+    orders = []
+    for name, guidance in (("a", 2.0), ("b", 3.0), ("c", 2.0), ("d", 3.0)):
+        order = make_order(server, name, prompt=name)
+        spec = order.spec.model_copy(update={"guidance_scale": guidance})
+        orders.append(order.model_copy(update={"spec": spec, "batch": batch}))
+    engine = WatchedEngine()
+    async with worker_in_process(control.redis_url, server, engine, recipes=RECIPES, pace=PATIENT):
+        for order in orders:
+            await control.order(order)
+            await control.until(lambda order=order: control.status(order) is not None)
+        for order in orders:
+            assert (await control.report_of(order)).outcome is Outcome.DONE
+    assert sorted(sorted(each) for each in engine.passes) == [["a", "c"], ["b", "d"]]
+
+
+async def test_a_clip_with_an_image_of_its_own_is_rendered_alone(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (90, 60), (250, 10, 10)).save(out, format="PNG")
+    server.objects["image"] = out.getvalue()
+    sha256 = hashlib.sha256(out.getvalue()).hexdigest()
+    image = Conditioning(image=server.signed("image"), sha256=sha256)
+    orders = together(*(make_order(server, name, prompt=name, conditioning=(image,)) for name in "ab"))
+    engine = WatchedEngine()
+    async with worker_in_process(control.redis_url, server, engine, recipes=RECIPES, pace=PATIENT):
+        for order in orders:
+            await control.order(order)
+        for order in orders:
+            assert (await control.report_of(order)).outcome is Outcome.DONE
+    assert sorted(engine.passes) == [["a"], ["b"]]
 
 
 async def test_a_member_stopped_while_the_others_gather_is_not_waited_for_in_the_pass(

@@ -19,6 +19,7 @@ from backend.contracts import (
     Report,
     Wish,
 )
+from gpu_worker.checkpoint import Checkpoint
 from gpu_worker.fake_engine import FakeEngine, FakeSettings, Fault
 from gpu_worker.loop import MOST_PASSES_HELD
 from gpu_worker.objects import RetryPolicy
@@ -252,6 +253,88 @@ async def test_a_checkpoint_of_another_identity_starts_again(
         await control.order(second)
         report = await control.report_of(second)
     assert (report.outcome, report.resumed_from_step) == (Outcome.DONE, 0)
+
+
+async def test_a_checkpoint_whose_bytes_are_not_the_ones_named_is_left_aside(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    first = make_order(server, "named", steps=40, job="swapped")
+    async with worker_in_process(control.redis_url, server, fake()):
+        await control.order(first)
+        await control.until(lambda: control.at_step(first, 3))
+        await control.wish(first.attempt_id, Wish.PREEMPT)
+        preempted = await control.report_of(first)
+        resume = resume_from(server, preempted)
+        key = resume.checkpoint.key
+        other = dataclasses.replace(Checkpoint.from_bytes(server.objects[key]), step=39)
+        server.objects[key] = other.to_bytes()
+        second = make_order(server, "given", steps=40, job="swapped", fence=2, resume=resume)
+        await control.order(second)
+        report = await control.report_of(second)
+    assert (report.outcome, report.resumed_from_step) == (Outcome.DONE, 0)
+
+
+async def test_an_order_for_another_worker_is_not_carried_out(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    theirs, own = make_order(server, "theirs", worker_id="w2"), make_order(server, "own")
+    async with worker_in_process(control.redis_url, server, fake()) as loop:
+        loop.accept(theirs.model_dump(mode="json"))
+        loop.accept(own.model_dump(mode="json"))
+        await control.report_of(own)
+    named = {status.attempt_id for beat in control.heartbeats for status in beat.attempts}
+    assert named == {own.attempt_id}
+    assert not control.has_report(theirs)
+
+
+async def test_no_more_orders_are_held_than_a_worker_can_look_after(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    orders = [make_order(server, f"many-{number}", steps=400) for number in range(MOST_PASSES_HELD + 2)]
+    async with worker_in_process(control.redis_url, server, fake()) as loop:
+        for order in orders:
+            loop.accept(order.model_dump(mode="json"))
+        taken = orders[:MOST_PASSES_HELD]
+        await control.until(lambda: control.status(taken[-1]) is not None)
+        named = [status.attempt_id for status in control.heartbeats[-1].attempts]
+        for order in taken:
+            await control.wish(order.attempt_id, Wish.STOP)
+        for order in taken:
+            await control.report_of(order)
+    assert named == [order.attempt_id for order in taken]
+
+
+async def test_a_newer_attempt_of_a_job_stops_the_older_and_never_the_other_way_round(
+    control: ControlPlane, server: ObjectServer
+) -> None:
+    newer = make_order(server, "newer-attempt", steps=30, job="twice", fence=3)
+    older = make_order(server, "older-attempt", steps=400, job="twice", fence=2)
+    late = make_order(server, "late-attempt", steps=2, job="twice", fence=1)
+    async with worker_in_process(control.redis_url, server, fake()) as loop:
+        loop.accept(older.model_dump(mode="json"))
+        await control.until(lambda: control.at_step(older, 2))
+        loop.accept(newer.model_dump(mode="json"))
+        loop.accept(late.model_dump(mode="json"))
+        stopped, done = await control.report_of(older), await control.report_of(newer)
+    assert (stopped.outcome, done.outcome) == (Outcome.STOPPED, Outcome.DONE)
+    assert stopped.steps_done < 400
+
+
+async def test_a_stopped_attempt_writes_nothing_more(control: ControlPlane, server: ObjectServer) -> None:
+    order = make_order(server, "silenced", steps=400, checkpoint_every_s=0.1)
+    following = make_order(server, "after-it", steps=50)
+    async with worker_in_process(control.redis_url, server, fake()):
+        server.status = 503
+        await control.order(order)
+        # Its checkpoint and its preview are on their way by now, and wait for storage.
+        await control.until(lambda: control.at_step(order, 20))
+        await control.wish(order.attempt_id, Wish.STOP)
+        assert (await control.report_of(order)).outcome is Outcome.STOPPED
+        server.status = None
+        await control.order(following)
+        assert (await control.report_of(following)).outcome is Outcome.DONE
+    own = order.objects.clip.key.rpartition("/")[0]
+    assert [key for key in server.puts if key.startswith(own + "/")] == []
 
 
 async def test_checkpoints_alternate_and_are_named_once_durable(
