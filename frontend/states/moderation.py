@@ -148,10 +148,12 @@ class Moderation(Jobs):
     ) -> list[EventSpec] | EventSpec | None:
         who = await self._moderator()
         on_screen = str((fields or {}).get("case_id") or "")
-        if not self.case.id or on_screen == self._last_decided:
-            # A double click's second half: it was meant for the case that is decided, not for the next one.
+        if not self.case.id:
             return None
         if on_screen != self.case.id:
+            if on_screen == self._last_decided:
+                # A double click's second half: it was meant for that case too, not for the next one.
+                return None
             return _say("That case is no longer on the table. Nothing was decided.", tone="bad")
         note = str((fields or {}).get("note") or "").strip()[:MOST_NOTE_CHARS]
         try:
