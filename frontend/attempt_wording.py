@@ -20,6 +20,7 @@ _ENDED: MappingProxyType[Cause, str] = MappingProxyType(
         Cause.NOT_A_NUMBER: "the model gave no picture",
         Cause.MODEL_UNAVAILABLE: "its worker could not load the model",
         Cause.STORAGE_ERROR: "its files could not be kept",
+        Cause.BAD_CLIP: "its files were not what was asked for",
         Cause.BAD_ORDER: "the model can't render these settings",
         Cause.BAD_INPUT: "the image could not be read",
         Cause.CANCELLED: "cancelled {at}",

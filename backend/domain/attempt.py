@@ -14,7 +14,7 @@ class AttemptState(StrEnum):
         "ordered"  # the order was sent. Out: the worker's first heartbeat with it, its report, the reaper
     )
     RUNNING = "running"  # the worker renders. Out: its report, the reaper, cancel
-    DONE = "done"
+    DONE = "done"  # it brought a clip. Out: moderate, where that is not what was ordered
     FAILED = "failed"
     LOST = "lost"  # its worker fell silent, forgot it, or made no progress
     HANDED_BACK = "handed_back"  # the worker stopped at a step boundary, in order
@@ -35,6 +35,7 @@ class Cause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"  # the clip is too large for the worker, or the worker too full
     MODEL_UNAVAILABLE = "model_unavailable"  # the worker lacks the weights, or they can't be loaded
     STORAGE_ERROR = "storage_error"  # the worker could not read or write its objects
+    BAD_CLIP = "bad_clip"  # the files that it brought are not what was ordered, or not what it reported
     NOT_TAKEN = "not_taken"  # the worker never named the order in a heartbeat
     LEASE_EXPIRED = "lease_expired"  # the worker fell silent
     WORKER_LOST = "worker_lost"  # the worker was started again and knew nothing of it

@@ -65,6 +65,7 @@ TRANSITIONS: MappingProxyType[tuple[JobState, JobEvent], JobState] = MappingProx
         (_S.MODERATING, _E.ALLOWED): _S.APPROVED,
         (_S.MODERATING, _E.REVIEW_NEEDED): _S.IN_REVIEW,
         (_S.MODERATING, _E.OUTPUT_BLOCKED): _S.BLOCKED,
+        (_S.MODERATING, _E.RETURNED): _S.QUEUED,
         (_S.MODERATING, _E.GAVE_UP): _S.FAILED,
         (_S.IN_REVIEW, _E.ALLOWED): _S.APPROVED,
         (_S.IN_REVIEW, _E.OUTPUT_BLOCKED): _S.BLOCKED,

@@ -35,6 +35,7 @@ _BLAME: MappingProxyType[str, Blame] = MappingProxyType(
         Cause.OUT_OF_MEMORY: Blame.UNCLEAR,
         Cause.MODEL_UNAVAILABLE: Blame.WORKER,
         Cause.STORAGE_ERROR: Blame.WORKER,
+        Cause.BAD_CLIP: Blame.WORKER,
         Cause.NOT_TAKEN: Blame.WORKER,
         Cause.LEASE_EXPIRED: Blame.WORKER,
         Cause.WORKER_LOST: Blame.WORKER,

@@ -16,7 +16,6 @@ from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent
 from backend.ids import IdPrefix, new_id
 from backend.services.build_order import UnbuildableOrder, attempt_prefix, own_checkpoint, spec_of
-from backend.services.judge_worker import judge_worker
 from backend.services.return_job import return_job
 from backend.storage import ObjectNotFound
 from backend.studio import Studio
@@ -126,7 +125,6 @@ async def _keep_clip(session: AsyncSession, job: Job, attempt: Attempt, report: 
         ],
         trace_id=job.trace_id,
     )
-    await judge_worker(session, attempt.worker_id)
 
 
 async def _complaint(studio: Studio, report: Report) -> str | None:

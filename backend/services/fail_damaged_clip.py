@@ -1,4 +1,4 @@
-"""A rendered clip whose bytes are gone, or are not the ones that were reported or judged: failed, at no charge."""
+"""An approved clip whose bytes are gone, or are not the ones that were judged: failed, at no charge."""
 
 from backend.db.models import Job
 from backend.db.repositories import jobs, ledger

@@ -16,7 +16,8 @@ from backend.studio import Studio
 
 log = get_logger(__name__)
 
-# What the same job met with elsewhere too was the job's doing, and tells nothing of this worker.
+# A clip that nobody has looked at yet tells nothing. What the same job met with elsewhere too was the job's doing, and
+# tells nothing of this worker.
 _TRIALS = text(
     """
     SELECT a.job_id, a.state, a.cause, a.boot_id, a.ended_at,
@@ -24,6 +25,8 @@ _TRIALS = text(
                    AND o.worker_id <> a.worker_id) AS elsewhere
     FROM attempts a
     WHERE a.worker_id = :worker_id AND a.ended_at IS NOT NULL
+      AND NOT (a.state = 'done' AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = a.job_id AND j.fence = a.fence
+                                            AND j.state = 'moderating'))
     ORDER BY a.ended_at DESC, a.fence DESC LIMIT 40
     """
 )

@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend import metrics
 from backend.db import outbox
 from backend.db.engine import after_commit
-from backend.db.models import Artifact, Job, ReviewCase
+from backend.db.models import Artifact, Attempt, Job, ReviewCase
 from backend.db.models import Verdict as VerdictRow
 from backend.db.repositories import jobs, ledger
 from backend.domain.artifact import ArtifactKind
@@ -31,7 +31,8 @@ from backend.ids import IdPrefix, new_id
 from backend.recipes import has_small_world
 from backend.services.cancel_generation import cancel_in
 from backend.services.creator_text import text_for
-from backend.services.fail_damaged_clip import fail_damaged_clip
+from backend.services.judge_worker import judge_worker
+from backend.services.refuse_clip import refuse_clip
 from backend.storage import ObjectNotFound, ObjectTooLarge, download
 from backend.studio import Studio
 from moderation.policy import default_policy
@@ -73,7 +74,7 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
     """Judge the clip, thumbnail and spritesheet of a job that waits for it. None: it doesn't wait any more.
 
     `judge` runs in a thread: what errs is a ruling for review. For files that are not as ordered, or can't be decoded
-    within its limits, it raises `NotAsOrdered`: the job has failed then, and is not judged again.
+    within its limits, it raises `NotAsOrdered`: its worker has failed then, and another attempt makes the clip.
     """
     async with studio.db.reading() as session:
         job = await jobs.load(session, job_id)
@@ -86,7 +87,7 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
             files = await _fetch(studio, artifacts, copies, Path(folder))
             judged = await asyncio.to_thread(judge, files)
     except (BytesChanged, NotAsOrdered, ObjectNotFound, ObjectTooLarge) as error:
-        await fail_damaged_clip(studio, job_id, f"{error} is not what was reported")
+        await refuse_clip(studio, job_id, f"{error} is not what was reported")
         return None
     small_world = has_small_world(job.recipe)
     ruling = within_scope(judged, default_policy(), surface=Surface.VIDEO, small_world=small_world)
@@ -187,6 +188,10 @@ async def _record(
                 if job.deleted_at is not None:
                     event = OutboxEvent(consumer=Consumer.SWEEP, subject=job_id)
                     await outbox.put(session, [event], trace_id=job.trace_id)
+        # The worker last: lock order. Until now nobody knew whether it had made a clip.
+        made_by = select(Attempt.worker_id).where(Attempt.job_id == job_id, Attempt.fence == job.fence)
+        for worker_id in await session.exec(made_by):
+            await judge_worker(session, worker_id)
     await studio.wakeups.account_changed(job.account_id, job_id)
     return ruling.verdict
 

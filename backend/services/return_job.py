@@ -51,6 +51,16 @@ async def return_job(
         return None
     if job.fence != attempt.fence or job.state not in ON_WORKER:
         return None
+    values: dict[str, object] = {} if checkpoint is None else {"checkpoint": checkpoint}
+    await send_on(session, job, attempt, cause, **values)
+    return job
+
+
+async def send_on(session: AsyncSession, job: Job, attempt: Attempt, cause: Cause, **values: object) -> None:
+    """After its attempt has ended without a clip: the job waits again, with these `values`, or fails at no charge.
+
+    In the caller's transaction, which has locked the job. The workers whose attempts it met with are judged.
+    """
     attempts = [
         a for a in await jobs.attempts_of(session, job.id) if a.id == attempt.id or a.state not in LIVE
     ]
@@ -64,8 +74,10 @@ async def return_job(
     )
     if follows in (Outlook.JOB_FAILS, Outlook.WORKERS_FAIL):
         await _fail(session, job, cause if follows is Outlook.JOB_FAILS else WORKERS_FAILED)
+    elif job.deleted_at is not None:
+        # Its owner threw it away when it was rendered: it is not made again.
+        await _fail(session, job, cause)
     else:
-        values: dict[str, object] = {} if checkpoint is None else {"checkpoint": checkpoint}
         if follows is Outlook.MORE_MEMORY:
             values["needs_memory_gb"] = await _memory_of(session, attempt.worker_id) + _LEAST_STEP_UP_GB
         elif follows is Outlook.LESS_HUNGRY:
@@ -76,7 +88,6 @@ async def return_job(
     )
     for worker_id in sorted({each.worker_id for each in failures if each.cause == cause}):
         await judge_worker(session, worker_id)
-    return job
 
 
 async def _fail(session: AsyncSession, job: Job, code: str) -> None:

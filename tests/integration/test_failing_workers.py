@@ -206,10 +206,10 @@ async def test_a_worker_that_is_heard_and_makes_no_progress_loses_its_attempt_as
     kept = _checkpoint(order, 7)
     await studio.storage.put_bytes(kept.key, b"state")
     await worker.beat(worker.status(order, 8, checkpoint=kept, step_s=0.5))
-    await _pass_time(studio, 59)
+    await _pass_time(studio, 45)
     await worker.step(order, 8)
     assert await expire_stalled(studio) == 0
-    await _pass_time(studio, 2)
+    await _pass_time(studio, 16)
     assert await expire_stalled(studio) == 1
     (attempt,) = await list_attempts(studio, creator, job.id)
     assert (attempt.state, attempt.cause, attempt.steps_done) == (AttemptState.LOST, Cause.STALLED, 8)
@@ -450,6 +450,8 @@ async def test_a_quarantined_worker_proves_itself_on_one_job(
     await worker.step(order, 3)
     assert (await _worker(studio, "w1")).state == "quarantined"
     await worker.finish(order)
+    assert (await _worker(studio, "w1")).state == "quarantined"
+    await moderate_generation(studio, probe.id, judge(Verdict.ALLOW))
     assert (await _worker(studio, "w1")).state == "live"
     assert (await read_standings(studio))["w1"] is Takes.ALL
 

@@ -19,13 +19,18 @@ from backend.contracts import AttemptStatus, CheckpointRef, Heartbeat, Mailbox, 
 from backend.contracts.wire import MAX_UPLINK_BYTES, UPLINK_FIELD, UPLINK_MAXLEN, WORKERS_KEY
 from backend.db.engine import Database
 from backend.db.models import Artifact, Attempt, Job, Worker
+from backend.domain.attempt import Cause
 from backend.domain.errors import NotFound
+from backend.domain.quarantine import Takes
+from backend.domain.retry import MAX_FAILED_ATTEMPTS
 from backend.ending import end_tasks
 from backend.services import accept_heartbeat
 from backend.services.accept_heartbeat import WorkerRemoved
 from backend.services.accept_report import accept_report
 from backend.services.add_worker import WorkerPass, add_worker, admit_worker, remove_worker
+from backend.services.delete_generation import delete_generation
 from backend.services.get_generation import get_generation
+from backend.services.judge_worker import read_standings
 from backend.services.moderate_generation import ClipFiles, moderate_generation
 from backend.services.publish_generation import publish_generation
 from backend.studio import Studio
@@ -37,8 +42,10 @@ from tests.integration.life_rig import (
     MessageWorker,
     empty,
     judge,
+    ledger_is_sound,
     make_creator,
     open_test_studio,
+    run_to_end,
     submit,
 )
 
@@ -458,7 +465,9 @@ async def test_a_files_type_and_times_are_what_was_ordered_and_not_what_a_worker
     assert rows["thumbnail"].duration_s == 0
 
 
-async def test_a_clip_that_is_not_what_was_reported_has_failed_and_is_judged_once(studio: Studio) -> None:
+async def test_a_clip_that_is_not_what_was_reported_is_made_again_elsewhere_and_is_judged_once(
+    studio: Studio,
+) -> None:
     creator, worker = await make_creator(studio), MessageWorker(studio, worker_id=EVIL)
     job = await submit(studio, creator)
     await worker.finish(await worker.take(job.id))
@@ -474,5 +483,68 @@ async def test_a_clip_that_is_not_what_was_reported_has_failed_and_is_judged_onc
         assert await moderate_generation(studio, job.id, refuses) is None
     assert asked == 1
     view = await get_generation(studio, creator, job.id)
-    assert view.state == "failed"
-    assert view.charged == 0
+    assert (view.state, view.charged) == ("queued", None)
+    async with studio.db.reading() as session:
+        (attempt,) = await session.exec(select(Attempt))
+        assert (attempt.state, attempt.cause) == ("failed", Cause.BAD_CLIP)
+        assert list(await session.exec(select(Artifact.id))) == []
+    await run_to_end(studio, MessageWorker(studio, worker_id="healthy"), job.id)
+    assert (await get_generation(studio, creator, job.id)).state == "completed"
+
+
+async def _junk(worker: MessageWorker, job_id: str) -> None:
+    """Deliver files that are not the ones that were reported."""
+    order = await worker.take(job_id)
+    await worker.finish(order)
+    await worker.studio.storage.put_bytes(order.objects.clip.key, b"others!!!")
+    await moderate_generation(worker.studio, job_id, judge(Verdict.ALLOW))
+
+
+async def test_a_worker_that_delivers_junk_rests_and_fails_nobodys_job(studio: Studio) -> None:
+    creator, worker = await make_creator(studio, credits=1000), MessageWorker(studio, worker_id=EVIL)
+    await worker.beat()
+    job_ids = [(await submit(studio, creator)).id for _ in range(3)]
+    for job_id in job_ids:
+        assert (await read_standings(studio))[EVIL] is Takes.ALL
+        await _junk(worker, job_id)
+    assert (await read_standings(studio))[EVIL] is Takes.NOTHING
+    states = [(await get_generation(studio, creator, job_id)).state for job_id in job_ids]
+    assert states == ["queued"] * 3
+
+
+async def test_a_clip_that_nobody_has_judged_ends_no_rest(studio: Studio) -> None:
+    creator, worker = await make_creator(studio, credits=1000), MessageWorker(studio, worker_id=EVIL)
+    await worker.beat()
+    for _ in range(3):
+        await _junk(worker, (await submit(studio, creator)).id)
+    async with studio.db.transaction() as session:
+        await session.execute(text("UPDATE workers SET quarantined_until = now()"))
+    job = await submit(studio, creator)
+    await worker.finish(await worker.take(job.id))
+    assert (await read_standings(studio))[EVIL] is Takes.ONE
+    await moderate_generation(studio, job.id, judge(Verdict.BLOCK))
+    assert (await read_standings(studio))[EVIL] is Takes.ALL
+
+
+async def test_a_job_that_is_given_junk_again_and_again_fails_at_no_charge(studio: Studio) -> None:
+    creator = await make_creator(studio)
+    job = await submit(studio, creator)
+    for number in range(MAX_FAILED_ATTEMPTS):
+        assert (await get_generation(studio, creator, job.id)).state == "queued"
+        await _junk(MessageWorker(studio, worker_id=f"{EVIL}-{number}"), job.id)
+    view = await get_generation(studio, creator, job.id)
+    assert (view.state, view.charged, view.error_code) == ("failed", 0, "workers_failed")
+    await ledger_is_sound(studio)
+
+
+async def test_junk_for_a_clip_that_its_owner_deleted_is_not_made_again(studio: Studio) -> None:
+    creator, worker = await make_creator(studio), MessageWorker(studio, worker_id=EVIL)
+    job = await submit(studio, creator)
+    order = await worker.take(job.id)
+    await worker.finish(order)
+    await delete_generation(studio, creator, job.id)
+    await studio.storage.put_bytes(order.objects.clip.key, b"others!!!")
+    await moderate_generation(studio, job.id, judge(Verdict.ALLOW))
+    async with studio.db.reading() as session:
+        assert list(await session.exec(select(Job.state))) == ["failed"]
+    await ledger_is_sound(studio)

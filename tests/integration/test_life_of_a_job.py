@@ -417,8 +417,8 @@ async def test_bytes_that_changed_in_storage_are_never_judged_nor_charged(
     await worker.finish(order)
     await studio.storage.put_bytes(order.objects.clip.key, b"other!!!!")
     await moderate_generation(studio, job.id, judge(Verdict.ALLOW))
-    failed = await get_generation(studio, creator, job.id)
-    assert (failed.state, failed.charged) == (JobState.FAILED, 0)
+    waiting = await get_generation(studio, creator, job.id)
+    assert (waiting.state, waiting.charged) == (JobState.QUEUED, None)
 
 
 async def test_a_review_allowed_by_a_human_is_released_after_its_minute(

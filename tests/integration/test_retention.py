@@ -6,7 +6,7 @@ from sqlmodel import select
 
 from backend.auth.principal import Principal
 from backend.contracts import FailureCause, Order
-from backend.db.models import Job, OutboxRow
+from backend.db.models import Artifact, Job, OutboxRow
 from backend.domain.artifact import ArtifactKind
 from backend.domain.errors import NotFound
 from backend.domain.generation import JobState
@@ -200,8 +200,12 @@ async def end_by(studio: Studio, worker: MessageWorker, creator: Principal, way:
             await moderate_generation(studio, order.job_id, judge(Verdict.REVIEW))
             await cancel_generation(studio, creator, order.job_id)
         case "damaged":
-            await studio.storage.put_bytes(order.objects.clip.key, b"other!!!!")
             await moderate_generation(studio, order.job_id, judge(Verdict.ALLOW))
+            async with studio.db.reading() as session:
+                query = select(Artifact.key).where(Artifact.job_id == order.job_id, Artifact.kind == "video")
+                judged = (await session.exec(query)).one()
+            await studio.storage.put_bytes(judged, b"other!!!!")
+            await publish_generation(studio, order.job_id)
     return order.job_id
 
 

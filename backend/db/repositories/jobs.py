@@ -89,6 +89,22 @@ async def end_attempt(
     return True
 
 
+async def refuse_attempt(session: AsyncSession, attempt: Attempt, *, cause: str, message: str) -> bool:
+    """Fail an attempt whose clip turned out to be none. It has ended now, not when it said so. False: not done."""
+    refused = await session.execute(
+        update(Attempt)
+        .where(col(Attempt.id) == attempt.id, col(Attempt.state) == AttemptState.DONE.value)
+        .values(
+            state=AttemptState.FAILED.value,
+            cause=cause,
+            message=message[:500],
+            ended_at=func.clock_timestamp(),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return bool(getattr(refused, "rowcount", 0) == 1)
+
+
 async def attempts_of(session: AsyncSession, job_id: str) -> Sequence[Attempt]:
     """All attempts of a job, first to last."""
     return (
