@@ -1,6 +1,4 @@
-// A preview that is gone when it is asked for leaves the one before it, of the same job, in its place.
-
-const jobOf = (address) => new URL(address, location.href).pathname;
+// A preview that is gone when it is asked for leaves the one before it in its place. An <img> shows one job's alone.
 
 document.addEventListener(
   "load",
@@ -14,7 +12,7 @@ document.addEventListener(
   ({ target }) => {
     if (!target.matches?.("img[data-preview]")) return;
     const { seen } = target.dataset;
-    if (seen && seen !== target.src && jobOf(seen) === jobOf(target.src)) target.src = seen;
+    if (seen && seen !== target.src) target.src = seen;
     else target.removeAttribute("data-seen");
   },
   true,

@@ -16,7 +16,8 @@ def preview(job: Any) -> rx.Component:
         rx.cond(job.at_work, mark("mark turning"), mark("mark mark-still")),
         rx.cond(
             job.preview_url,
-            rx.el.img(src=job.preview_url, alt="", custom_attrs={"data-preview": ""}),
+            # Keyed: another job's picture is another one, not this one until that has come.
+            rx.el.img(src=job.preview_url, alt="", key=job.id, custom_attrs={"data-preview": ""}),
         ),
     )
 
@@ -64,6 +65,7 @@ def job_strip(job: Any, *, cancel: Any) -> rx.Component:
         ),
         ring(job.percent, idle=job.step == 0, label=job.headline),
         cancel_button(job, cancel=cancel),
+        key=job.id,
         class_name="strip",
     )
 
@@ -80,6 +82,7 @@ def review_strip(job: Any, *, cancel: Any) -> rx.Component:
         ),
         rx.el.span(class_name="strip-ring"),
         cancel_button(job, cancel=cancel),
+        key=job.id,
         class_name="strip",
     )
 
@@ -106,6 +109,7 @@ def ready_strip(clip: Any) -> rx.Component:
             class_name="icon-button strip-cancel",
             aria_label=f"Open: {clip.prompt}",
         ),
+        key=clip.id,
         class_name="strip strip-ready",
         custom_attrs={"data-tile": clip.id},
     )
@@ -131,6 +135,7 @@ def ended_line(job: Any, *, retry: Any, remove: Any) -> rx.Component:
             icon_button("close", f"Remove: {job.prompt}", on_click=remove),
             class_name="ended-verbs",
         ),
+        key=job.id,
         class_name="ended",
     )
 

@@ -437,6 +437,7 @@ def _queued(job: Any) -> rx.Component:
             on_click=Jobs.ask_to_cancel(job.id),
             custom_attrs={"data-job": job.id},
         ),
+        key=job.id,
         class_name="behind-job",
     )
 

@@ -167,6 +167,28 @@ def test_a_preview_that_is_gone_leaves_the_one_before_it(visit: Callable[..., Vi
     httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
 
 
+def test_a_picture_never_stands_beside_another_jobs_words(visit: Callable[..., Visitor], served: str) -> None:
+    page = visit("watcher").go("/progress", ".room-progress")
+    first, second = (httpx.post(f"{served}/fake/make/acc_7").json()["id"] for _ in range(2))
+    for job_id in (first, second):
+        httpx.post(f"{served}/fake/step/{job_id}/9").raise_for_status()
+    row = f".strip:has([data-job={second}]) img[data-preview]"
+    page.locator(row).wait_for()
+    page.evaluate("(row) => { window.picture = document.querySelector(row); }", row)
+    httpx.post(f"{served}/fake/finish/{first}").raise_for_status()
+    page.locator(f".strip-ready[data-tile={first}]").wait_for()
+    assert page.evaluate("(row) => window.picture === document.querySelector(row)", row)
+    page.goto(served)
+    page.locator(f"#now[data-stage={second}] img[data-preview]").wait_for()
+    page.evaluate("window.picture = document.querySelector('#now img[data-preview]')")
+    third = httpx.post(f"{served}/fake/make/acc_7").json()["id"]
+    httpx.post(f"{served}/fake/step/{third}/9").raise_for_status()
+    httpx.post(f"{served}/fake/finish/{second}").raise_for_status()
+    page.locator(f"#now[data-stage={third}] img[data-preview]").wait_for()
+    assert not page.evaluate("window.picture === document.querySelector('#now img[data-preview]')")
+    httpx.post(f"{served}/fake/finish/{third}").raise_for_status()
+
+
 def test_next_in_the_queue_comes_first_and_a_job_just_sent_is_seen_however_many_are_before_it(
     visit: Callable[..., Visitor],
 ) -> None:
