@@ -100,7 +100,7 @@ class Gateway(Protocol):
         ...
 
     async def retry(self, who: AccountView, job_id: str) -> JobView:
-        """Ask for the same again, as a new job with a price of its own."""
+        """Ask for the same again, as a new job with a price of its own in the place of the one before."""
         ...
 
     async def vary(self, who: AccountView, clip_id: str, *, press: str) -> JobView:

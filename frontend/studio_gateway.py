@@ -223,12 +223,10 @@ class StudioGateway:
 
     @_said_to_pages
     async def retry(self, who: AccountView, job_id: str) -> JobView:
-        """The same as a new job; one that went wrong at no charge makes place for it."""
+        """The same as a new job, which takes the place of the one before; what that cost stays in its receipt."""
         studio, principal = self._process.studio, _principal(who)
         again = await repeat_generation(studio, principal, job_id)
-        before = await get_generation(studio, principal, job_id, with_place=False)
-        if not before.charged:
-            await delete_generation(studio, principal, job_id)
+        await delete_generation(studio, principal, job_id)
         return wording.job_view(again)
 
     @_said_to_pages

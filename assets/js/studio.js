@@ -29,6 +29,24 @@ const dialog = (id) => document.getElementById(id);
 
 // An event may come before the page that it changes is drawn.
 const MOST_FRAMES = 120;
+function open(found) {
+  if (!found || found.open) return;
+  const around = [];
+  for (let at = document.activeElement; at && at !== document.body; at = at.parentElement) around.push(at);
+  found.showModal();
+  // The browser gives the focus back to where it was. That may be gone: then to the nearest that is left around it.
+  found.addEventListener(
+    "close",
+    () => {
+      const now = document.activeElement;
+      if (now !== document.body && !found.contains(now)) return;
+      const near = around.find((one) => one.isConnected);
+      const place = near?.querySelector("a[href], button:not(:disabled)") ?? document.getElementById("stage");
+      place?.focus({ preventScroll: true });
+    },
+    { once: true },
+  );
+}
 
 const early = window.zoetrope?.early ?? [];
 
@@ -38,10 +56,7 @@ window.zoetrope = {
   draftSent,
   showSecret,
   toast,
-  open: (id) => {
-    const found = dialog(id);
-    if (found && !found.open) found.showModal();
-  },
+  open: (id) => open(dialog(id)),
   close: (id) => dialog(id)?.close(),
   arrived,
   creditsChanged: () => document.querySelector("[data-requote]")?.click(),

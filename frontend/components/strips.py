@@ -140,8 +140,11 @@ def ended_line(job: Any, *, retry: Any, remove: Any) -> rx.Component:
     )
 
 
-def ended_lines(jobs: Any, *, line: Any, remove_all: Any, open_: bool = False) -> rx.Component:
-    """All jobs that ended without a clip, behind one line until somebody wants to see them."""
+def ended_lines(jobs: Any, *, line: Any, removing: str, open_: bool = False) -> rx.Component:
+    """All jobs that ended without a clip, behind one line until somebody wants to see them.
+
+    `removing`: the dialog that asks before all are removed.
+    """
     return rx.cond(
         jobs.length() > 0,
         rx.el.details(
@@ -153,7 +156,12 @@ def ended_lines(jobs: Any, *, line: Any, remove_all: Any, open_: bool = False) -
                 rx.el.span(class_name="asides-toggle", aria_hidden="true"),
             ),
             rx.el.ul(rx.foreach(jobs, line), class_name="ended-list"),
-            button("Remove all", tone="quiet", on_click=remove_all, class_name="asides-clear"),
+            button(
+                "Remove all",
+                tone="quiet",
+                class_name="asides-clear",
+                custom_attrs={"data-opens": removing},
+            ),
             open=open_,
             class_name="asides",
         ),

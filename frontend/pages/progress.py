@@ -16,17 +16,19 @@ def stop_dialog() -> rx.Component:
     """Asks before a job is stopped whose steps cost something; follows it while it is open."""
     return dialog(
         "stop-job",
-        "Stop this job?",
+        rx.cond(Jobs.can_stop, "Stop this job?", "Too late to stop it"),
         rx.el.p(Jobs.stopping_words, aria_live="polite"),
         rx.el.div(
-            button("Keep it running", custom_attrs={"data-closes": ""}),
-            button(
-                "Stop it",
-                tone="danger",
-                on_click=Jobs.cancel(Jobs.stopping, Jobs.stopping_steps),
-                disabled=~Jobs.can_stop,
-                # At once: a second press would be for nothing.
-                custom_attrs={"data-closes": ""},
+            button(rx.cond(Jobs.can_stop, "Keep it running", "Close"), custom_attrs={"data-closes": ""}),
+            rx.cond(
+                Jobs.can_stop,
+                button(
+                    "Stop it",
+                    tone="danger",
+                    on_click=Jobs.cancel(Jobs.stopping, Jobs.stopping_steps),
+                    # At once: a second press would be for nothing.
+                    custom_attrs={"data-closes": ""},
+                ),
             ),
             class_name="dialog-verbs",
         ),
@@ -39,7 +41,24 @@ def ended_jobs(*, open_: bool = False) -> rx.Component:
     def line(job: Any) -> rx.Component:
         return ended_line(job, retry=Jobs.retry(job.id), remove=Jobs.remove(job.id))
 
-    return ended_lines(Jobs.ended_lately, line=line, remove_all=Jobs.remove_all, open_=open_)
+    return rx.fragment(
+        ended_lines(Jobs.ended_lately, line=line, removing="remove-ended", open_=open_),
+        _remove_dialog(),
+    )
+
+
+def _remove_dialog() -> rx.Component:
+    many = Jobs.ended_lately.length()
+    return dialog(
+        "remove-ended",
+        rx.cond(many == 1, "Remove this job?", f"Remove these {many} jobs?"),
+        rx.el.p("What was asked for goes for good. A receipt of what was charged stays in your account."),
+        rx.el.div(
+            button("Keep", custom_attrs={"data-closes": ""}),
+            button("Remove", tone="danger", on_click=Jobs.remove_all, custom_attrs={"data-closes": ""}),
+            class_name="dialog-verbs",
+        ),
+    )
 
 
 def _strip(job: Any) -> rx.Component:

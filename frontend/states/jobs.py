@@ -243,8 +243,10 @@ class Jobs(Session):
 
     @rx.event
     async def retry(self, job_id: str) -> list[EventSpec] | EventSpec | None:
-        """Ask for the same again."""
+        """Ask for the same again. A second press finds its line gone: one wish, one job."""
         who = await self._who()
+        if all(job.id != job_id for job in self.jobs):
+            return None
         try:
             await gateway().retry(who, job_id)
         except Refused as refused:
@@ -261,10 +263,12 @@ class Jobs(Session):
         return None
 
     @rx.event
-    async def remove_all(self) -> EventSpec | None:
+    async def remove_all(self) -> list[EventSpec]:
         """Delete all jobs that ended without a clip, as they are listed."""
         who = await self._who()
-        for job in [job for job in self.jobs if job.ended]:
+        ended = self.ended_lately
+        for job in ended:
             await gateway().remove(who, job.id)
         await self._read(who)
-        return None
+        said = "1 job removed." if len(ended) == 1 else f"{len(ended)} jobs removed."
+        return [browser.toast(said), browser.focus("#stage")]

@@ -302,6 +302,17 @@ async def test_what_is_cancelled_can_be_asked_for_again(house: House) -> None:
     assert again.id != sent.id
 
 
+async def test_what_was_stopped_at_a_price_makes_place_when_it_is_asked_for_again(house: House) -> None:
+    gateway, creator = house.gateway, await house.creator()
+    sent = await gateway.submit(creator, RED)
+    await house.step(sent.id, 15)
+    (running,) = await gateway.jobs(creator)
+    stopped = await gateway.cancel(creator, sent.id, seen_steps=running.stop_steps)
+    assert "not charged" not in stopped.short
+    again = await gateway.retry(creator, sent.id)
+    assert [job.id for job in await gateway.jobs(creator)] == [again.id]
+
+
 async def test_what_failed_says_so_and_can_be_removed(house: House) -> None:
     gateway, creator = house.gateway, await house.creator()
     sent = await gateway.submit(creator, RED)

@@ -134,7 +134,10 @@ def test_the_stop_dialog_follows_the_job(visit: Callable[..., Visitor], served: 
     page.locator("#stop-job", has_text="You pay 2 of 2 credits").wait_for()
     httpx.post(f"{served}/fake/finish/{job_id}").raise_for_status()
     page.locator("#stop-job", has_text="nothing left to stop").wait_for()
-    assert page.get_by_role("button", name="Stop it").is_disabled()
+    assert page.get_by_role("button", name="Stop it").count() == 0
+    assert page.get_by_role("button", name="Keep it running").count() == 0
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.closest('#now')?.dataset.stage !== undefined")
 
 
 def test_stopping_closes_its_dialog_at_once_and_agrees_to_the_steps_that_were_shown(
@@ -225,7 +228,7 @@ def test_what_waits_for_a_moderator_is_not_counted_as_on_its_way(visit: Callable
     assert page.get_by_role("link", name="In progress").locator(".rail-count").count() == 0
 
 
-def test_what_ended_is_one_line_until_somebody_looks_and_is_removed_at_once(
+def test_what_ended_is_one_line_until_somebody_looks_and_is_removed_when_that_is_meant(
     visit: Callable[..., Visitor],
 ) -> None:
     page = visit("unlucky").go("/", ".asides")
@@ -236,4 +239,8 @@ def test_what_ended_is_one_line_until_somebody_looks_and_is_removed_at_once(
         "[...document.querySelectorAll('.ended')].every((line) => line.getBoundingClientRect().height < 48)"
     )
     page.get_by_role("button", name="Remove all").click()
+    page.locator("#remove-ended", has_text="Remove these 3 jobs?").get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Remove all").click()
+    page.locator("#remove-ended").get_by_role("button", name="Remove", exact=True).click()
+    page.locator(".toast", has_text="3 jobs removed.").wait_for()
     page.locator(".asides").wait_for(state="detached")
