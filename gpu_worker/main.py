@@ -15,6 +15,7 @@ from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
 from backend.own_thread import in_own_thread, leave
 from backend.recipes import DEFAULT_RECIPE
+from backend.scratch import sweep_scratch
 from backend.settings import EngineKind, Settings, load_settings
 from backend.version import installed_version
 from gpu_worker.engine import Engine
@@ -63,6 +64,7 @@ def make_engine(settings: Settings) -> Engine:
 async def _serve(settings: Settings, redis_url: str) -> None:
     boot_id, recipes = secrets.token_hex(8), chosen_recipes(settings.models)
     ending = _on_signals()
+    await asyncio.to_thread(sweep_scratch)
     signalled = asyncio.create_task(ending.wait())
     # Importing torch and diffusers takes seconds, in which a signal must still be obeyed.
     starting = asyncio.create_task(in_own_thread(lambda: make_engine(settings)))

@@ -1,15 +1,14 @@
 """Carries one order out, from its inputs to its report, whatever the engine."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 from backend.contracts import AttemptPhase, FailureCause, Order, Outcome, Report
 from backend.log import get_logger
 from backend.recipes import Recipe
+from backend.scratch import scratch_folder
 from gpu_worker.attempt import AttemptInterruptedError, AttemptRun, Interrupt
 from gpu_worker.delivery import Delivery
 from gpu_worker.encode import encode_clip
@@ -82,9 +81,9 @@ class Rendering:
         request = await run.unless_asked(fetch_request(self._objects, run))
         clip = await self._passes.render(run, recipe, request)
         run.on_phase(AttemptPhase.UPLOADING)
-        with tempfile.TemporaryDirectory(prefix="zoetrope-") as folder:
+        with scratch_folder() as folder:
             rendered = time.monotonic()
-            encoded = await asyncio.to_thread(encode_clip, clip.frames, order.spec.fps, Path(folder))
+            encoded = await asyncio.to_thread(encode_clip, clip.frames, order.spec.fps, folder)
             encode_s, uploading = time.monotonic() - rendered, time.monotonic()
             await run.unless_stopped(self._delivery.clip(run, encoded))
             upload_s = time.monotonic() - uploading

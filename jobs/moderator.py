@@ -1,5 +1,6 @@
 """The moderation worker: gives inputs and clips their verdicts. The only process beside the GPU worker with torch."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from backend.log import get_logger
 from backend.notify import notify_ready
 from backend.operator_errors import BadSettingError
 from backend.own_thread import in_own_thread
+from backend.scratch import sweep_scratch
 from backend.services.moderate_generation import ClipFiles, ClipJudge
 from backend.services.screen_input import ImageJudge
 from backend.studio import Studio
@@ -90,6 +92,7 @@ def _shape_of(files: ClipFiles) -> ClipShape:
 
 
 async def _moderate(studio: Studio, redis_url: str) -> None:
+    await asyncio.to_thread(sweep_scratch)
     policy = default_policy()
     classifier = await in_own_thread(lambda: load_classifier(policy, studio.settings.clip))
     log.info("moderator.loaded", classifier=classifier.version, policy=policy.version)

@@ -6,7 +6,6 @@ copy and no other, whatever a worker writes to its own objects meanwhile.
 
 import asyncio
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +28,7 @@ from backend.domain.generation import JobEvent, JobState
 from backend.domain.review import CaseStage
 from backend.ids import IdPrefix, new_id
 from backend.recipes import has_small_world
+from backend.scratch import scratch_folder
 from backend.services.cancel_generation import cancel_in
 from backend.services.creator_text import text_for
 from backend.services.judge_worker import judge_worker
@@ -83,8 +83,8 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
         artifacts = (await session.exec(select(Artifact).where(Artifact.job_id == job_id))).all()
     copies = {artifact.id: _copy_key(artifact) for artifact in artifacts}
     try:
-        with tempfile.TemporaryDirectory(prefix="zoetrope-moderate-") as folder:
-            files = await _fetch(studio, artifacts, copies, Path(folder))
+        with scratch_folder() as folder:
+            files = await _fetch(studio, artifacts, copies, folder)
             judged = await asyncio.to_thread(judge, files)
     except (BytesChanged, NotAsOrdered, ObjectNotFound, ObjectTooLarge) as error:
         await refuse_clip(studio, job_id, f"{error} is not what was reported")

@@ -32,6 +32,7 @@ OPEN_TO_WORKERS = (
     "backend.operator_errors",
     "backend.own_thread",
     "backend.recipes",
+    "backend.scratch",
     "backend.settings",
     "backend.version",
     "backend.weights",

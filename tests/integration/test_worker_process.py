@@ -1,5 +1,6 @@
 """The worker as a real process: signals, death, and going on after it."""
 
+import os
 import signal
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.contracts import Outcome
+from backend.scratch import PREFIX, YOUNG_S
 from tests.integration.worker_rig import (
     ControlPlane,
     ObjectServer,
@@ -22,7 +24,7 @@ from tests.integration.worker_rig import (
 async def test_term_hands_the_job_back_and_the_next_worker_goes_on(
     valkey_process: ValkeyProcess, control: ControlPlane, server: ObjectServer
 ) -> None:
-    first = make_order(server, "handed", steps=60, job="handed")
+    first = make_order(server, "handed", steps=100, job="handed")
     waiting = make_order(server, "waiting")
     process = start_worker_process(valkey_process.url, server, ZOETROPE_FAKE_STEP_S="0.1")
     try:
@@ -31,22 +33,20 @@ async def test_term_hands_the_job_back_and_the_next_worker_goes_on(
         await control.order(waiting)
         await control.until(lambda: control.status(waiting) is not None)
         process.send_signal(signal.SIGTERM)
-        signalled = time.monotonic()
         handed_back = await control.report_of(first)
         assert (await control.report_of(waiting)).outcome is Outcome.HANDED_BACK
         await control.until(lambda: process.poll() is not None, "the worker's exit")
-        assert time.monotonic() - signalled < 5
         assert process.returncode == 0
     finally:
         process.kill()
         process.wait()
     assert handed_back.outcome is Outcome.HANDED_BACK
     assert handed_back.checkpoint is not None
-    assert handed_back.checkpoint.step == handed_back.steps_done
+    assert handed_back.checkpoint.step == handed_back.steps_done < 100
     assert control.heartbeats[-1].draining
 
     resume = resume_from(server, handed_back)
-    second = make_order(server, "goes-on", steps=60, job="handed", fence=2, resume=resume)
+    second = make_order(server, "goes-on", steps=100, job="handed", fence=2, resume=resume)
     process = start_worker_process(valkey_process.url, server)
     try:
         await control.order(second)
@@ -84,6 +84,22 @@ async def test_a_killed_run_goes_on_from_its_durable_checkpoint(
         process.wait()
     assert report.resumed_from_step == resume.step
     assert server.objects[second.objects.clip.key] == server.objects[whole.objects.clip.key]
+
+
+def test_a_worker_begins_by_sweeping_what_a_killed_one_left(
+    valkey_process: ValkeyProcess, server: ObjectServer, tmp_path: Path
+) -> None:
+    left = tmp_path / (PREFIX + "left")
+    left.mkdir(mode=0o700)
+    (left / "clip.mp4").write_bytes(b"clip")
+    then = time.time() - 2 * YOUNG_S
+    os.utime(left, (then, then))
+    process = start_worker_process(valkey_process.url, server, TMPDIR=str(tmp_path))
+    try:
+        wait_until_sync(lambda: not left.exists())
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_a_second_signal_exits_at_once(
