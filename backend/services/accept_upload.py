@@ -24,7 +24,7 @@ from moderation.images import CleanImage, ImageFormat, ImageProblem, ImageRefuse
 
 log = get_logger(__name__)
 
-AN_HOUR = 300
+MOST_AN_HOUR = 300
 _ENDINGS = {ImageFormat.PNG: "png", ImageFormat.JPEG: "jpg", ImageFormat.WEBP: "webp"}
 
 
@@ -129,9 +129,10 @@ async def _check_pace(studio: Studio, principal: Principal) -> None:
             Upload.account_id == principal.account_id,
             col(Upload.created_at) > func.now() - timedelta(hours=1),
         )
-        if (await session.exec(lately)).one() >= AN_HOUR:
+        if (await session.exec(lately)).one() >= MOST_AN_HOUR:
             raise RateLimited(
-                f"An account gives {AN_HOUR} new images an hour at most.", retry_after=timedelta(minutes=10)
+                f"An account gives {MOST_AN_HOUR} new images an hour at most.",
+                retry_after=timedelta(minutes=10),
             )
 
 

@@ -18,13 +18,8 @@ FAR = 0.6
 """Distances are learnt up to this many sizes from the outline; beyond, only their sign matters."""
 
 
-def template_count() -> int:
-    """One outline for each shape, FORMS for each glyph."""
-    return 4 + 4 * FORMS
-
-
 def template_index(thing: Tensor, form: Tensor) -> Tensor:
-    """The outline of a thing in a form."""
+    """The outline of a thing in a form: one for each shape, FORMS for each glyph."""
     return torch.where(thing < 4, thing, 4 + (thing - 4) * FORMS + form)
 
 

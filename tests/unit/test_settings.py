@@ -143,3 +143,8 @@ def test_no_other_module_reads_a_setting_from_the_environment() -> None:
     rooms = ("backend", "frontend", "gpu_worker", "jobs", "moderation")
     files = [root / "rxconfig.py", *(path for room in rooms for path in (root / room).rglob("*.py"))]
     assert [str(path.relative_to(root)) for path in files if reads.search(path.read_text())] == []
+
+
+def test_each_setting_is_described(repository: Path) -> None:
+    words = "".join((repository / name).read_text() for name in ("README.md", "docs/operations.md"))
+    assert [name for name in Settings.model_fields if f"ZOETROPE_{name.upper()}" not in words] == []
