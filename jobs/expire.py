@@ -1,6 +1,7 @@
 """What time takes away and gives, in small batches: credits, old clips, outbox rows, keys and sessions past use."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -45,27 +46,37 @@ _OLD_LINKS = text(
 async def expire(studio: Studio) -> None:
     """Expire for ever."""
     while True:
-        done = True
-        try:
-            done = await expire_once(studio)
-        except (SQLAlchemyError, StorageError, OSError) as error:
-            log.warning("expire.waits", error=type(error).__name__)
+        done = await expire_once(studio)
         await asyncio.sleep(EVERY_S if done else AGAIN_S)
 
 
 async def expire_once(studio: Studio) -> bool:
-    """One round over everything that ends by time. False: there is more to end, to sweep or to give."""
-    more = await expire_artifacts(studio)
-    more = await sweep_ended_jobs(studio) or more
-    more = await sweep_uploads(studio) or more
+    """One round over everything that ends by time. False: there is more to end, to sweep or to give.
+
+    A chore that can't be done now waits for the next round, and keeps no other waiting.
+    """
+    more = False
+    for name, chore in _CHORES.items():
+        try:
+            more = await chore(studio) or more
+        except (SQLAlchemyError, StorageError, OSError) as error:
+            log.warning("expire.waits", chore=name, error=type(error).__name__)
+    return not more
+
+
+async def _rows(studio: Studio) -> bool:
     async with studio.db.transaction() as session:
         await outbox.sweep(session, older_than=OUTBOX_KEPT)
         for statement in (_OLD_KEYS, _OLD_SESSIONS, _OLD_LINKS):
             await session.execute(statement)
         await forget_networks(session)
         await forget_old_events(session)
+    return False
+
+
+async def _checkpoints(studio: Studio) -> bool:
     await drop_checkpoints(studio)
-    return await _credits(studio) and not more
+    return False
 
 
 async def _credits(studio: Studio) -> bool:
@@ -76,4 +87,15 @@ async def _credits(studio: Studio) -> bool:
         more = BATCH in (ended, await renew_month(studio))
         if not more:
             break
-    return not more
+    return more
+
+
+_CHORES: dict[str, Callable[[Studio], Awaitable[bool]]] = {
+    "artifacts": expire_artifacts,
+    "ended_jobs": sweep_ended_jobs,
+    "uploads": sweep_uploads,
+    "rows": _rows,
+    "checkpoints": _checkpoints,
+    "credits": _credits,
+}
+"""Each gives whether there is more of it at once."""

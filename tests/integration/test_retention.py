@@ -20,6 +20,7 @@ from backend.services.publish_generation import publish_generation
 from backend.services.screen_input import block_input
 from backend.services.sweep_ended_jobs import LAST_SWEEP_S, sweep_ended_jobs
 from backend.services.sweep_generation import sweep_generation
+from backend.storage import StorageUnavailable
 from backend.studio import Studio
 from jobs.expire import expire_once
 from moderation.verdict import Verdict
@@ -267,3 +268,31 @@ async def test_more_ended_jobs_than_a_batch_are_all_swept(studio: Studio) -> Non
     async with studio.db.reading() as session:
         swept = list(await session.exec(select(OutboxRow.subject).where(OutboxRow.consumer == "sweep")))
     assert len(swept) == len(set(swept)) == 5
+
+
+async def test_a_bucket_that_is_away_keeps_no_other_chore_waiting(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator = await make_creator(studio)
+    await submit(studio, creator)
+    await sql(studio, "UPDATE outbox SET done_at = now() - interval '3 days'")
+    await sql(
+        studio,
+        "INSERT INTO uploads (id, account_id, user_id, key, sha256, content_type, width, height, size_bytes, state,"
+        " touched_at) VALUES ('up_1', :a, :u, 'uploads/x.png', 'x', 'image/png', 64, 64, 1, 'stored',"
+        " now() - interval '1 year')",
+        a=creator.account_id,
+        u=creator.user_id,
+    )
+    refused = 0
+
+    async def away(_key: str) -> None:
+        nonlocal refused
+        refused += 1
+        raise StorageUnavailable("the bucket is away")
+
+    monkeypatch.setattr(studio.storage, "delete", away)
+    assert await expire_once(studio)
+    assert refused
+    async with studio.db.reading() as session:
+        assert list(await session.exec(select(OutboxRow.id))) == []
