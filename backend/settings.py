@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
+from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
@@ -172,7 +173,27 @@ class Settings(BaseSettings):
     def _http_scheme(cls, value: str) -> str:
         if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).netloc):
             raise ValueError("must look like https://studio.example.org")
+        if re.search(r"[?#]", value) or urlsplit(value).path.strip("/"):
+            raise ValueError(
+                "has no path and no query, like https://studio.example.org: the studio has its name alone"
+            )
         return value.rstrip("/")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.port == 0:
+                raise ValueError("must look like smtp://user:password@host:587")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str) -> str:
+        if "@" not in parseaddr(value)[1]:
+            raise ValueError("must look like Name <mail@example.org>")
+        return value
 
     @model_validator(mode="after")
     def _derived(self) -> Self:

@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from backend.api import (
     attempts,
@@ -27,16 +29,24 @@ from backend.api.socket_limit import SocketLimit
 from backend.domain.errors import NotFound
 from backend.web_process import WebProcess
 
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-_nothing_there = APIRouter(include_in_schema=False)
 
+class _NothingThere(BaseRoute):
+    """What no route of the API took: a JSON 404, never the web app's page, by whatever method and with any character.
 
-@_nothing_there.api_route("/v1/{path:path}", methods=_METHODS)
-@_nothing_there.api_route("/v1", methods=_METHODS)
-@_nothing_there.api_route("/auth/{path:path}", methods=_METHODS)
-async def unknown_path() -> None:
-    """A JSON 404, never the web app's page."""
-    raise NotFound("There is nothing at this address. The API is described at /docs/api.")
+    A path of FastAPI's own takes methods by name, and no line break.
+    """
+
+    path = "/v1/{path}"
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """All of the API's addresses."""
+        if scope["type"] == "http" and f"{scope['path']}/".startswith(("/v1/", "/auth/")):
+            return Match.FULL, {"route": self}
+        return Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises `NotFound`."""
+        raise NotFound("There is nothing at this address. The API is described at /docs/api.")
 
 
 def create_app(process: WebProcess | None = None) -> FastAPI:
@@ -79,7 +89,7 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
         reference,
     ):
         app.include_router(part.router)
-    app.include_router(_nothing_there)
+    app.router.routes.append(_NothingThere())
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SocketLimit, process=shared)

@@ -8,6 +8,17 @@ from starlette.requests import HTTPConnection
 from backend.settings import Network
 
 UNKNOWN = "unknown"
+_OF_A_PROXY = frozenset(
+    {
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-original-forwarded-for",
+    }
+)
 
 
 def client_address(connection: HTTPConnection, trusted: Sequence[Network]) -> str:
@@ -23,7 +34,7 @@ def client_address(connection: HTTPConnection, trusted: Sequence[Network]) -> st
 
 def is_loopback(connection: HTTPConnection) -> bool:
     """Whether the peer is this machine and no proxy stands between."""
-    if "x-forwarded-for" in connection.headers or "forwarded" in connection.headers:
+    if any(name in _OF_A_PROXY or name.startswith("x-forwarded-") for name in connection.headers):
         return False
     peer = _parsed(connection.client.host) if connection.client else None
     return peer is not None and peer.is_loopback

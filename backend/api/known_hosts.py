@@ -65,13 +65,15 @@ class KnownHosts:
 def asked_host(connection: HTTPConnection, settings: Settings) -> str | None:
     """The name that was asked for, without its port; None where none was said, as no browser does.
 
+    The server hands over an empty one for a request of HTTP/1.0 without any.
+
     A trusted proxy says what it was asked for in `X-Forwarded-Host`; from anybody else that means nothing.
     """
     headers: Headers = connection.headers
     said = headers.get("host")
     if "x-forwarded-host" in headers and is_trusted_peer(connection, settings.trusted_proxies):
         said = headers.getlist("x-forwarded-host")[-1].rpartition(",")[2]
-    if said is None:
+    if not said or not said.strip():
         return None
     found = _HOST.fullmatch(said.strip())
     return (found["number"] or found["name"]) if found else said

@@ -9,7 +9,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import metrics
-from backend.api.errors import unexpected_response
+from backend.api.errors import error_response, unexpected_response
+from backend.domain.errors import IncompleteBody
 from backend.ids import IdPrefix, new_id, new_trace_id
 from backend.log import get_logger
 
@@ -65,6 +66,8 @@ class Outermost:
                 await self.app(scope, receive, send_with_headers)
             except ClientDisconnect:
                 log.debug("request.left")
+                if status == 0:  # who has only stopped sending still reads
+                    await error_response(IncompleteBody())(scope, receive, send_with_headers)
             except Exception as error:  # noqa: BLE001  # the outer edge: logged, then an answer
                 response = unexpected_response(error)
                 if status == 0:

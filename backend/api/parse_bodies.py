@@ -19,7 +19,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from backend.domain.clean_text import clean_text, shown
-from backend.domain.errors import InvalidField
+from backend.domain.errors import IncompleteBody, InvalidField
 
 MAX_FIELDS = 100
 MAX_FIELD_BYTES = 12 * 2**20
@@ -99,7 +99,7 @@ class Fields:
 
 
 async def parse_body(request: Request) -> Fields:
-    """Read a create-like request's body. Raises `InvalidField` for one that can't be read, or isn't whole."""
+    """Read a create-like request's body. Raises `InvalidField` for one that can't be read, `IncompleteBody`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _multipart(request)
@@ -198,12 +198,12 @@ class _WholeForm(MultiPartParser):
         self._ended = True
 
     async def parse(self) -> FormData:
-        """The form. Raises `InvalidField` for one without its end, or of bytes that are no text."""
+        """The form. Raises `IncompleteBody` for one without its end, `InvalidField` for bytes that are no text."""
         form = await super().parse()
         if not self._ended:
             for file in self._files_to_close_on_error:
                 file.close()
-            raise InvalidField("The form ends in the middle; send it again.")
+            raise IncompleteBody("The form ends in the middle; send it again.")
         return form
 
 

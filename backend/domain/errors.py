@@ -30,6 +30,14 @@ class InvalidField(ZoetropeError):
     http_status = 400
 
 
+class IncompleteBody(ZoetropeError):
+    """The request ends in the middle; send it again."""
+
+    code = "incomplete_body"
+    http_status = 400
+    should_retry = True
+
+
 class UnknownHost(ZoetropeError):
     """This studio does not go by that name."""
 

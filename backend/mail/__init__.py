@@ -9,7 +9,7 @@ __all__ = ["Letter", "MailError", "Mailer", "NullMailer", "SmtpMailer", "open_ma
 
 
 def open_mailer(settings: Settings) -> Mailer:
-    """SMTP when `ZOETROPE_SMTP_URL` is set, else none. Raises `BadSettingError`."""
+    """SMTP when `ZOETROPE_SMTP_URL` is set, else none."""
     if settings.smtp_url is None:
         return NullMailer()
     return SmtpMailer(settings.smtp_url, sender=settings.mail_from)

@@ -9,7 +9,6 @@ import aiosmtplib
 
 from backend.log import get_logger
 from backend.mail.letter import Letter, MailError
-from backend.operator_errors import BadSettingError
 
 log = get_logger(__name__)
 
@@ -20,18 +19,11 @@ class SmtpMailer:
     """One connection a letter."""
 
     def __init__(self, url: str, *, sender: str) -> None:
+        """Both as the settings have checked them."""
         parts = urlsplit(url)
-        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-            raise BadSettingError(
-                "ZOETROPE_SMTP_URL can't be used", "it must look like smtp://user:password@host:587"
-            )
         name, address = parseaddr(sender)
-        if "@" not in address:
-            raise BadSettingError(
-                "ZOETROPE_MAIL_FROM can't be used", "it must look like Name <mail@example.org>"
-            )
         self._sender = Address(display_name=name, addr_spec=address)
-        self._host = parts.hostname
+        self._host = parts.hostname or ""
         self._port = parts.port or (465 if parts.scheme == "smtps" else 587)
         self._tls = parts.scheme == "smtps"
         self._user = unquote(parts.username) if parts.username else None

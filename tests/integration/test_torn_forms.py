@@ -1,5 +1,9 @@
 """A body that is not whole, or not text, makes no job of something else: it is refused, and nothing is charged."""
 
+import asyncio
+import socket
+from urllib.parse import urlsplit
+
 import httpx
 import pytest
 
@@ -65,7 +69,7 @@ async def test_an_upload_that_ends_in_the_middle_is_not_kept(api: Api) -> None:
     async with api.http(await api.key()) as http:
         body = part("file", IMAGE, b'; filename="a.png"\r\nContent-Type: image/png')
         answer = await http.post("/uploads", content=body, headers=MULTIPART)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "incomplete_body")
         assert "ends in the middle" in answer.json()["error"]["message"]
         whole = await http.post("/uploads", content=body + b"--B--\r\n", headers=MULTIPART)
         assert whole.status_code == 201
@@ -119,3 +123,25 @@ async def test_a_form_has_so_many_fields_and_no_more(api: Api) -> None:
         answer = await http.post("/v1/videos", content=f"prompt=x&{many}", headers=kind)
         assert answer.status_code == 400
         assert "100 fields at most" in answer.json()["error"]["message"]
+
+
+async def test_whoever_stops_sending_in_the_middle_is_told_so(api: Api) -> None:
+    key = await api.key()
+
+    def post_and_stop() -> bytes:
+        where = urlsplit(api.url)
+        with socket.create_connection(("127.0.0.1", where.port or 0), timeout=30) as wire:
+            start = f"POST /v1/videos HTTP/1.1\r\nHost: {where.netloc}\r\nAuthorization: Bearer {key}"
+            wire.sendall(
+                f"{start}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{".encode()
+            )
+            wire.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := wire.recv(4096):
+                answer += piece
+            return answer
+
+    answer = await asyncio.to_thread(post_and_stop)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"code":"incomplete_body"' in answer
+    assert b"x-should-retry: true" in answer.lower()

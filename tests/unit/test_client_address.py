@@ -41,3 +41,11 @@ def test_loopback_is_believed_only_without_a_proxy_between() -> None:
     assert is_loopback(request("::1"))
     assert not is_loopback(request("127.0.0.1", "127.0.0.1"))
     assert not is_loopback(request("203.0.113.1"))
+
+
+@pytest.mark.parametrize(
+    "header", ["via", "x-real-ip", "forwarded", "x-forwarded-host", "x-forwarded-proto", "cf-connecting-ip"]
+)
+def test_any_word_of_a_proxy_says_that_one_is_between(header: str) -> None:
+    headers = [(header.encode(), b"1.1 proxy")]
+    assert not is_loopback(Request({"type": "http", "client": ("127.0.0.1", 1), "headers": headers}))

@@ -70,7 +70,7 @@ async def test_it_answers_to_its_own_names(tmp_path: Path, host: str) -> None:
         "localhost#evil.example",
         "localhost/evil",
         "192.0.2.7:8400",
-        "",
+        ":8400",
     ],
 )
 async def test_it_answers_to_no_other_name_and_says_why(tmp_path: Path, host: str) -> None:
@@ -89,6 +89,8 @@ async def test_the_event_socket_is_closed_to_other_names(tmp_path: Path) -> None
 
 async def test_a_probe_that_says_no_name_is_answered(tmp_path: Path) -> None:
     assert (await ask(tmp_path, {}))[0]["status"] == 200
+    # As granian hands over HTTP/1.0 without a Host.
+    assert await status(tmp_path, "") == 200
 
 
 async def test_further_names_are_the_operators_choice(tmp_path: Path) -> None:
