@@ -6,6 +6,7 @@ from types import MappingProxyType
 from backend.domain.attempt import LIVE, AttemptState, Cause
 from backend.services.list_attempts import AttemptView
 from frontend.views import ParamView
+from frontend.wording import ordinal
 
 _ENDED: MappingProxyType[Cause, str] = MappingProxyType(
     {
@@ -32,8 +33,11 @@ def attempts_param(attempts: Sequence[AttemptView]) -> list[ParamView]:
     """One line among a clip's parameters; none for a clip that was made at the first go."""
     if len(attempts) < 2:
         return []
-    said = "; ".join(_said(attempt, first=index == 0) for index, attempt in enumerate(attempts))
-    return [ParamView(name="Attempts", value=f"{len(attempts)}: {said}.", long=True)]
+    said = (
+        f"The {ordinal(number)}: {_said(attempt, first=number == 1)}."
+        for number, attempt in enumerate(attempts, 1)
+    )
+    return [ParamView(name="Attempts", value=" ".join(said), long=True)]
 
 
 def _said(attempt: AttemptView, *, first: bool) -> str:

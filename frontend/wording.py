@@ -245,7 +245,8 @@ def _where_it_stands(job: Job) -> tuple[str, str]:
         case JobState.QUEUED if job.input_verdict == "pending":
             return "Checking the request", ""
         case JobState.QUEUED:
-            reason = job.place.reason if job.place else ""
+            # It names the model by its id; people know the title.
+            reason = job.place.reason.replace(job.model, _title(job.model)) if job.place else ""
             ready = f"ready in {left}" if left else ""
             return _place(job.place, resumed=job.steps_done > 0), _join(ready, reason)
         case state if state in ON_WORKER:

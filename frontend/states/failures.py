@@ -63,10 +63,10 @@ def answer(exception: Exception) -> EventSpec:
         case Refused():
             return browser.toast(exception.message, tone="bad")
         case Unavailable():
-            return browser.toast(_AWAY, tone="bad")
+            return browser.toast(_AWAY, tone="bad", instead_of="away")
         case _:
             _failures.error("page.event_failed", exc_info=exception)
-            return browser.toast(_AWAY, tone="bad")
+            return browser.toast(_AWAY, tone="bad", instead_of="away")
 
 
 def note_broken_page(exception: Exception) -> None:

@@ -79,4 +79,4 @@ async def test_the_clips_page_tells_them_in_a_line(studio: Studio, twice: tuple[
     clip = await StudioGateway(WebProcess(lambda: studio)).clip(who, job_id)
     assert clip is not None
     lines = {param.name: param.value for param in clip.params}
-    assert lines["Attempts"] == "2: its worker was shut down at step 4; began again, made."
+    assert lines["Attempts"] == ("The 1st: its worker was shut down at step 4. The 2nd: began again, made.")

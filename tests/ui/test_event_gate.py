@@ -9,6 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from frontend.event_gate import MOST_WAITING, TOO_MANY
+from frontend.gateway import Unavailable
+from frontend.gateway import Unavailable
 from frontend.states.failures import MOST_LINES, SparingLog, answer
 from tests.ui.raw_socket import RawSocket, raw_socket
 
@@ -147,3 +149,9 @@ def test_what_was_left_out_of_the_log_is_counted(monkeypatch: pytest.MonkeyPatch
         "page.event_refused"
     ]
     assert lines[2]["count"] == 3
+
+
+def test_a_studio_that_is_away_is_said_once_however_many_events_a_press_fires() -> None:
+    """A notice replaces the one of its name."""
+    for away in (Unavailable(), ValueError("odd")):
+        assert '"name": "away"' in str(answer(away).args)

@@ -45,8 +45,9 @@ def test_a_preempted_and_a_lost_attempt_are_told_in_a_line() -> None:
         attempt(AttemptState.LOST, Cause.STALLED, resumed=10, done=14),
         attempt(AttemptState.DONE, resumed=12, done=16),
     ) == (
-        "3: paused at step 10 so that another clip could go before; "
-        "went on from step 10, its worker stood still at step 14; went on from step 12, made."
+        "The 1st: paused at step 10 so that another clip could go before. "
+        "The 2nd: went on from step 10, its worker stood still at step 14. "
+        "The 3rd: went on from step 12, made."
     )
 
 
@@ -55,9 +56,9 @@ def test_a_clip_that_had_to_begin_again_says_so() -> None:
         attempt(AttemptState.LOST, Cause.LEASE_EXPIRED),
         attempt(AttemptState.RUNNING, done=3, saves=True),
     )
-    assert (
-        again
-        == "2: its worker fell silent before its first step; began again, with less memory, at work now."
+    assert again == (
+        "The 1st: its worker fell silent before its first step. "
+        "The 2nd: began again, with less memory, at work now."
     )
 
 

@@ -117,6 +117,12 @@ def test_who_waits_is_told_when_it_is_ready_and_why_not_yet() -> None:
     assert (view.headline, view.detail) == ("2nd of 14", "Ready in about 40 to 70 s, a worker is loading")
 
 
+def test_who_waits_for_a_worker_reads_the_models_title() -> None:
+    place = PlaceView(position=None, of=1, p50_s=None, p90_s=None, reason="no live worker can run mini")
+    view = wording.job_view(_job(state=JobState.QUEUED, place=place))
+    assert (view.headline, view.detail) == ("Waiting for a worker", "No live worker can run Mini")
+
+
 @pytest.mark.parametrize(
     ("state", "at_work", "in_review"),
     [
