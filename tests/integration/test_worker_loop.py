@@ -318,6 +318,9 @@ async def test_a_newer_attempt_of_a_job_stops_the_older_and_never_the_other_way_
         stopped, done = await control.report_of(older), await control.report_of(newer)
     assert (stopped.outcome, done.outcome) == (Outcome.STOPPED, Outcome.DONE)
     assert stopped.steps_done < 400
+    # Nobody is to find a report on it beside a clip that there isn't.
+    assert older.objects.report.key not in server.objects
+    assert newer.objects.report.key in server.objects
 
 
 async def test_a_stopped_attempt_writes_nothing_more(control: ControlPlane, server: ObjectServer) -> None:
