@@ -207,7 +207,7 @@ class Supervisor:
             self.say(f"{'ready':<10} after {waited_s:.1f} s: clips can be made")
         elif missing and waited_s > self._tell_delay_at_s:
             self._tell_delay_at_s = waited_s + TELL_DELAY_EVERY_S
-            self.say(f"{'starting':<10} still waiting for {', '.join(missing)} after {waited_s:.0f} s")
+            self.say(f"{'starting':<10} still waiting for {', '.join(missing)} after {waited_s:.1f} s")
 
     def _since_start_s(self) -> float:
         """What every line of a start counts from, so that their order and their figures agree."""
@@ -284,7 +284,7 @@ class Supervisor:
         if status is None:
             if not running.up and self._is_up(running):
                 running.up = running.was_up = True
-                took_s = now_s - running.started_at_s if running.restarts else self._since_start_s()
+                took_s = now_s - running.started_at_s if self._ready_told else self._since_start_s()
                 self.say(f"{name:<10} up after {took_s:.1f} s")
             return
         if status == WRONGLY_SET_UP and not running.was_up:

@@ -214,8 +214,8 @@ async def use_link(token: str, request: Request, studio: StudioDep) -> Response:
     require_own_page(request, header=False)
     try:
         session = await follow_sign_in_link(studio, token=token, user_agent=_agent(request))
-    except InvalidField as error:
-        return _door_page(door_pages.ended_page(error.message), door_pages.policy(), status_code=410)
+    except InvalidField:
+        return _door_page(door_pages.ended_page(), door_pages.policy(), status_code=410)
     return _with_cookie(RedirectResponse("/", status_code=303), studio, session)
 
 

@@ -20,11 +20,11 @@ def link_page(*, action: str, nonce: str) -> str:
     )
 
 
-def ended_page(message: str) -> str:
-    """Why a link lets nobody in any more, and the ways in that are left."""
+def ended_page() -> str:
+    """A link lets nobody in any more: why, and the ways in that are left."""
     return _PAGE.substitute(
         title="This link has ended",
-        words=f"{html.escape(message)} A link signs in once.",
+        words="A link signs in once. This one was used, or its time is over.",
         body=(
             '<div class="door-note">'
             '<a class="button button-primary button-wide" href="/sign-in">Sign in with a password</a>'

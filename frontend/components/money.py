@@ -174,8 +174,10 @@ def more_credits(credits: Any, *, grant_command: Any) -> rx.Component:
                 class_name="give-credits",
             ),
         ),
+        rx.cond(credits.ask == "", skeleton_rows(1)),
         rx.cond(
-            credits.ask != "",
+            # Who runs the studio is not sent to themselves.
+            (credits.ask != "") & ((grant_command == "") | (credits.ask_url != "")),
             rx.el.p(
                 rx.cond(credits.offers.length() > 0, "Questions? Ask ", "Ask "),
                 rx.cond(credits.ask_url != "", rx.el.a(credits.ask, href=credits.ask_url), credits.ask),
@@ -190,7 +192,6 @@ def more_credits(credits: Any, *, grant_command: Any) -> rx.Component:
                 ),
                 class_name="section-words",
             ),
-            skeleton_rows(1),
         ),
         class_name="section",
     )

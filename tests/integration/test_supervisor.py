@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import socket
@@ -140,6 +141,8 @@ def test_parts_come_up_in_lines_then_the_address_and_the_first_sign_in(start: St
     run.wait_for(READY)
     assert lines.index("web") < lines.index("Zoetrope")
     assert run.output.index(READY) > run.output.rindex(" up after ")
+    told_s = [float(figure) for figure in re.findall(r"after ([\d.]+) s", run.output)]
+    assert told_s == sorted(told_s), run.output
     runtime = run.data_dir / "runtime.json"
     assert stat.S_IMODE(runtime.stat().st_mode) == 0o600
 

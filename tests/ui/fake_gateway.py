@@ -401,6 +401,8 @@ class FakeGateway(FakeMoney):
             ),
             "acc_7": Desk([], [], []),
             "acc_10": Desk([], [], []),
+            "acc_13": Desk([], [], []),
+            "acc_14": Desk([], [], []),
             "acc_11": Desk([], [replace(_jobs()[1], id=f"video_51{i:02d}") for i in range(18)], []),
             "acc_12": Desk([], [replace(_jobs()[1], id=f"video_52{i:03d}") for i in range(104)], []),
             "acc_8": Desk([], [job for job in _jobs() if job.in_review], []),

@@ -117,5 +117,7 @@ def test_signing_up_by_email_asks_for_no_password_and_ends_with_what_to_do(
 def test_who_runs_the_studio_is_told_the_command_that_gives_credits(visit: Callable[..., Visitor]) -> None:
     page = visit("admin").go("/account", ".key-form")
     page.get_by_text("zoetrope credits grant --email admin@studio.example --amount 1000").wait_for()
+    page.wait_for_selector(".receipts-list table")
+    assert page.locator(".toast").count() == 0
     page = visit("creator").go("/account", ".key-form")
     assert page.get_by_text("zoetrope credits grant").count() == 0
