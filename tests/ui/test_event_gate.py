@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from frontend.event_gate import MOST_WAITING, TOO_MANY
 from frontend.gateway import Unavailable
-from frontend.gateway import Unavailable
 from frontend.states.failures import MOST_LINES, SparingLog, answer
 from tests.ui.raw_socket import RawSocket, raw_socket
 
