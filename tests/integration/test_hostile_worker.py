@@ -12,13 +12,13 @@ import pytest
 import redis as sync_redis
 from redis.exceptions import NoPermissionError
 from sqlalchemy import text
-from sqlmodel import select
+from sqlmodel import col, select
 
 from backend.clock import SystemClock
 from backend.contracts import AttemptStatus, CheckpointRef, Heartbeat, Mailbox, Outcome, Report
 from backend.contracts.wire import MAX_UPLINK_BYTES, UPLINK_FIELD, UPLINK_MAXLEN, WORKERS_KEY
 from backend.db.engine import Database
-from backend.db.models import Artifact, Attempt, Job, Worker
+from backend.db.models import Artifact, Attempt, AuditEntry, Job, Worker
 from backend.domain.attempt import Cause
 from backend.domain.errors import NotFound
 from backend.domain.quarantine import Takes
@@ -344,6 +344,86 @@ async def test_a_worker_that_was_sent_away_is_heard_no_more_and_given_nothing(
         await add_worker(studio, EVIL)
         await worker.beat()
         await worker.take(job.id)
+
+
+async def test_what_a_worker_says_under_anothers_name_renews_nothing(
+    studio: Studio, valkey_url: str, evil: sync_redis.Redis
+) -> None:
+    healthy, third = MessageWorker(studio, worker_id="healthy"), MessageWorker(studio, worker_id="third")
+    order = await healthy.take((await submit(studio, await make_creator(studio))).id)
+    async with _listening(studio, valkey_url) as listening:
+        while EVIL not in listening.heard:
+            evil.xadd(UPLINK, {UPLINK_FIELD: _heartbeat()})
+            await listening.hears(third)
+        evil.xadd(UPLINK, {UPLINK_FIELD: healthy.heartbeat(healthy.status(order, 3)).model_dump_json()})
+        # What was said before the third's first message was recorded before its second one is.
+        await listening.hears(third)
+        await listening.hears(third)
+    async with studio.db.reading() as session:
+        (attempt,) = await session.exec(select(Attempt))
+        assert (attempt.state, attempt.seen_at, attempt.steps_done) == ("ordered", None, 0)
+        assert await session.get(Worker, "healthy") is None
+
+
+async def test_a_worker_has_32_reports_at_most_and_they_are_taken_one_at_a_time(
+    studio: Studio, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, healthy = MessageWorker(studio, worker_id=EVIL), MessageWorker(studio, worker_id="healthy")
+    order = await worker.take((await submit(studio, await make_creator(studio))).id)
+    report = worker.report(order, Outcome.HANDED_BACK)
+    go_on, at_once, most, taken = asyncio.Event(), 0, 0, set()
+
+    async def slow(_studio: Studio, said: Report) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await go_on.wait()
+        taken.add(said.attempt_id)
+        at_once -= 1
+
+    monkeypatch.setattr("jobs.collect.accept_report", slow)
+    async with _listening(studio, valkey_url) as listening:
+        await listening.hears(worker)
+        for number in range(40):
+            await listening.say(report.model_copy(update={"attempt_id": f"att_{number}"}))
+        await listening.hears(healthy)
+        await listening.hears(healthy)
+        go_on.set()
+        async with asyncio.timeout(20):
+            while len(taken) < 32:
+                await listening.hears(healthy)
+        await listening.hears(healthy)
+    assert len(taken) == 32
+    assert most == 1
+
+
+async def test_a_stream_that_was_none_is_left_out_for_a_while(
+    studio: Studio, valkey_url: str, evil: sync_redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.uplinks.KEPT_OUT_S", 600.0)
+    monkeypatch.setattr("jobs.uplinks.FIND_WORKERS_EVERY_S", 0.0)
+    healthy = MessageWorker(studio, worker_id="healthy")
+    _no_stream(evil)
+    async with _listening(studio, valkey_url) as listening, asyncio.timeout(30):
+        while evil.exists(UPLINK):
+            await listening.hears(healthy)
+        for _ in range(5):
+            evil.xadd(UPLINK, {UPLINK_FIELD: _heartbeat()})
+            await listening.hears(healthy)
+        assert set(listening.heard) == {"healthy"}
+
+
+async def test_a_worker_that_was_sent_away_leaves_no_keys_and_an_entry_of_it(studio: Studio) -> None:
+    await add_worker(studio, EVIL)
+    redis, box = studio.wakeups.redis, Mailbox(EVIL)
+    for key in (box.orders, box.uplink, box.wishes):
+        await redis.set(key, "x")
+    await remove_worker(studio, EVIL)
+    assert await redis.exists(box.orders, box.uplink, box.wishes) == 0
+    assert not await redis.sismember(WORKERS_KEY, EVIL)
+    async with studio.db.reading() as session:
+        said = select(AuditEntry.action, AuditEntry.subject).order_by(col(AuditEntry.id).desc()).limit(1)
+        assert (await session.exec(said)).one() == ("worker.removed", EVIL)
 
 
 async def test_a_heartbeat_that_names_others_attempts_locks_and_changes_none(studio: Studio) -> None:
