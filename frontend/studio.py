@@ -23,6 +23,7 @@ from frontend.states.failures import answer, note_broken_page
 from frontend.states.session import Session
 from frontend.strangers import forget_strangers
 from frontend.tabs import EndWithTheSession, keep_by_session
+from frontend.top import top_edge
 
 
 def _head() -> list[rx.Component]:
@@ -71,6 +72,15 @@ def _broken() -> rx.Component:
     )
 
 
+class _App(rx.App):
+    """Reflex's app, with ours around what it serves."""
+
+    def __call__(self) -> ASGIApp:
+        """What a server serves."""
+        (api,) = [part for part in self.api_transformer or () if isinstance(part, FastAPI)]  # type: ignore[union-attr]  # a list, as given below
+        return top_edge(super().__call__(), api)
+
+
 def _pages_with_policy(media_origin: MediaOrigin) -> Callable[[ASGIApp], ASGIApp]:
     return lambda pages: page_policy(pages, CLIENT, media_origin)
 
@@ -90,7 +100,7 @@ def build_app(
     install(gateway)
     # It would send code to reload the page with; the client evaluates none.
     FrontendEventExceptionState.auto_reload_on_errors = []
-    app = rx.App(
+    app = _App(
         stylesheets=["tokens.css", "studio.css"],
         head_components=_head(),
         html_lang="en",

@@ -92,6 +92,21 @@ def test_reflexs_own_routes_are_closed(served: str, address: str) -> None:
     assert httpx.post(served + address).status_code in (404, 405)
 
 
+@pytest.mark.parametrize("address", ["/v1/x%0ay", "/v1/models/x%0d%0ay"])
+def test_an_address_with_a_line_break_is_answered_by_the_api(served: str, address: str) -> None:
+    answer = httpx.get(served + address)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+def test_a_foreign_pages_preflight_is_refused_with_an_id(served: str) -> None:
+    asked = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
+    answer = httpx.options(served + "/v1/videos", headers=asked)
+    assert answer.status_code == 400
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
 def test_the_web_app_is_imported_without_torch() -> None:
     code = "import sys, frontend.app; sys.exit(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
