@@ -12,7 +12,7 @@ def skeleton_tiles(count: int = 8) -> rx.Component:
     """Grey posters where the clips will be."""
     return rx.el.div(
         *(rx.el.div(class_name="skeleton skeleton-tile") for _ in range(count)),
-        class_name="wall",
+        class_name="wall wall-skeleton",
         aria_hidden="true",
     )
 
