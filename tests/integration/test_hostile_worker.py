@@ -30,7 +30,7 @@ from backend.services.accept_report import accept_report
 from backend.services.add_worker import WorkerPass, add_worker, admit_worker, remove_worker
 from backend.services.delete_generation import delete_generation
 from backend.services.get_generation import get_generation
-from backend.services.judge_worker import read_standings
+from backend.services.judge_worker import judge_resting_workers, read_standings
 from backend.services.moderate_generation import ClipFiles, moderate_generation
 from backend.services.publish_generation import publish_generation
 from backend.studio import Studio
@@ -598,9 +598,12 @@ async def test_a_clip_that_nobody_has_judged_ends_no_rest(studio: Studio) -> Non
     for _ in range(3):
         await _junk(worker, (await submit(studio, creator)).id)
     async with studio.db.transaction() as session:
-        await session.execute(text("UPDATE workers SET quarantined_until = now()"))
+        await session.execute(text("UPDATE attempts SET ended_at = ended_at - interval '5 minutes'"))
+    await judge_resting_workers(studio)
+    assert (await read_standings(studio))[EVIL] is Takes.ONE
     job = await submit(studio, creator)
     await worker.finish(await worker.take(job.id))
+    await judge_resting_workers(studio)
     assert (await read_standings(studio))[EVIL] is Takes.ONE
     await moderate_generation(studio, job.id, judge(Verdict.BLOCK))
     assert (await read_standings(studio))[EVIL] is Takes.ALL
