@@ -89,7 +89,8 @@ def progress_of(job: Job) -> int:
         return 100
     if job.steps <= 0:
         return 0
-    if job.rendered_at is not None:
+    # Rendered once is rendered: what is made again, its clip being refused, shows no less.
+    if job.rendered_at is not None or job.steps_done >= job.steps:
         return 99
     return min(98, job.steps_done * 98 // job.steps)
 

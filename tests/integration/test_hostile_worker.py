@@ -551,6 +551,7 @@ async def test_a_clip_that_is_not_what_was_reported_is_made_again_elsewhere_and_
     creator, worker = await make_creator(studio), MessageWorker(studio, worker_id=EVIL)
     job = await submit(studio, creator)
     await worker.finish(await worker.take(job.id))
+    shown = (await get_generation(studio, creator, job.id)).progress
     asked = 0
 
     def refuses(files: ClipFiles) -> Ruling:
@@ -563,7 +564,7 @@ async def test_a_clip_that_is_not_what_was_reported_is_made_again_elsewhere_and_
         assert await moderate_generation(studio, job.id, refuses) is None
     assert asked == 1
     view = await get_generation(studio, creator, job.id)
-    assert (view.state, view.charged) == ("queued", None)
+    assert (view.state, view.charged, view.progress) == ("queued", None, shown)
     async with studio.db.reading() as session:
         (attempt,) = await session.exec(select(Attempt))
         assert (attempt.state, attempt.cause) == ("failed", Cause.BAD_CLIP)
