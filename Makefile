@@ -26,7 +26,7 @@ run: setup
 	@$(IN_ROOT) exec $(VENV)/zoetrope up
 
 test: setup-test
-	@$(IN_ROOT) $(VENV)/pytest -m "not long" $(ARGS)
+	@$(IN_ROOT) $(VENV)/pytest -m "not long" --durations=20 $(ARGS)
 
 test-long: setup-test
 	@$(IN_ROOT) $(VENV)/pytest -m long $(ARGS)

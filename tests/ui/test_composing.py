@@ -128,7 +128,7 @@ def test_another_seed_takes_the_place_of_a_wrong_one_and_there_is_a_price_again(
     page.fill("#seed", "many")
     page.locator(".field-error", has_text="whole number").wait_for()
     page.get_by_role("button", name="Another seed").click()
-    page.locator(".field-error").wait_for(state="detached")
+    page.locator(".field-error", has_text="whole number").wait_for(state="detached")
     page.locator(".price", has_text="2 credits").wait_for()
     assert page.input_value("#seed").isdecimal()
     page.fill("#seed", "")
