@@ -75,11 +75,13 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
 
     `judge` runs in a thread: what errs is a ruling for review. For files that are not as ordered, or can't be decoded
     within its limits, it raises `NotAsOrdered`: its worker has failed then, and another attempt makes the clip.
+    A judge that was overtaken says nothing of what another attempt delivered meanwhile.
     """
     async with studio.db.reading() as session:
         job = await jobs.load(session, job_id)
         if job is None or job.state != JobState.MODERATING:
             return None
+        fence = job.fence
         artifacts = (await session.exec(select(Artifact).where(Artifact.job_id == job_id))).all()
     copies = {artifact.id: _copy_key(artifact) for artifact in artifacts}
     try:
@@ -87,11 +89,11 @@ async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> 
             files = await _fetch(studio, artifacts, copies, folder)
             judged = await asyncio.to_thread(judge, files)
     except (BytesChanged, NotAsOrdered, ObjectNotFound, ObjectTooLarge) as error:
-        await refuse_clip(studio, job_id, f"{error} is not what was reported")
+        await refuse_clip(studio, job_id, f"{error} is not what was reported", fence=fence)
         return None
     small_world = has_small_world(job.recipe)
     ruling = within_scope(judged, default_policy(), surface=Surface.VIDEO, small_world=small_world)
-    return await _record(studio, job_id, artifacts, copies, ruling)
+    return await _record(studio, job_id, fence, artifacts, copies, ruling)
 
 
 def _copy_key(artifact: Artifact) -> str:
@@ -135,11 +137,16 @@ async def _fetch(
 
 
 async def _record(
-    studio: Studio, job_id: str, artifacts: Sequence[Artifact], copies: Mapping[str, str], ruling: Ruling
+    studio: Studio,
+    job_id: str,
+    fence: int,
+    artifacts: Sequence[Artifact],
+    copies: Mapping[str, str],
+    ruling: Ruling,
 ) -> Verdict | None:
     async with studio.db.transaction() as session:
         job = await session.get(Job, job_id, with_for_update=True)
-        if job is None or job.state != JobState.MODERATING:
+        if job is None or job.state != JobState.MODERATING or job.fence != fence:
             return None
         counted = metrics.verdicts.labels(CaseStage.OUTPUT.value, ruling.verdict.value, ruling.clause or "")
         after_commit(session, counted.inc)

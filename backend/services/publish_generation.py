@@ -15,6 +15,7 @@ from backend.db.repositories.tiers import load_tiers
 from backend.domain.artifact import ArtifactState
 from backend.domain.generation import JobEvent, JobState
 from backend.services.fail_damaged_clip import fail_damaged_clip
+from backend.services.moderate_generation import judged_prefix
 from backend.storage import ObjectNotFound
 from backend.studio import Studio
 
@@ -56,7 +57,10 @@ async def _publish(studio: Studio, job_id: str) -> None:
                 )
             )
         )
-        if not judged or any(artifact.sha256 not in allowed for artifact in judged):
+        copy = judged_prefix(job_id)  # a key outside is one that a worker may still write to
+        if not judged or any(
+            artifact.sha256 not in allowed or not artifact.key.startswith(copy) for artifact in judged
+        ):
             raise UnjudgedBytes(job_id)
         await ledger.end_hold(session, job_id, charge=job.quoted, reason="completed")
         of_job = col(Artifact.job_id) == job_id

@@ -14,14 +14,15 @@ from backend.studio import Studio
 log = get_logger(__name__)
 
 
-async def refuse_clip(studio: Studio, job_id: str, what: str) -> None:
+async def refuse_clip(studio: Studio, job_id: str, what: str, *, fence: int) -> None:
     """Fail the attempt that made the clip, and let the job wait again, or fail at no charge after too many tries.
 
-    Nothing was judged, so nothing of the clip is kept. Does nothing if the job moved on. `what` is for the log.
+    Nothing was judged, so nothing of the clip is kept. Does nothing if the job moved on, or if the clip that waits is
+    of another attempt than `fence`. `what` is for the log.
     """
     async with studio.db.transaction() as session:
         job = await session.get(Job, job_id, with_for_update=True)
-        if job is None or job.state != JobState.MODERATING:
+        if job is None or job.state != JobState.MODERATING or job.fence != fence:
             return
         made_it = select(Attempt).where(Attempt.job_id == job_id, Attempt.fence == job.fence)
         attempt = (await session.exec(made_it.with_for_update())).one()

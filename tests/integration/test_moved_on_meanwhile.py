@@ -9,19 +9,19 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from backend.auth.principal import Role
-from backend.db.models import Artifact, AuditEntry, Job
+from backend.db.models import Artifact, Attempt, AuditEntry, Job
 from backend.db.models import Verdict as VerdictRow
 from backend.domain.errors import Conflict
 from backend.services import publish_generation as publishing
 from backend.services.cancel_generation import cancel_generation
 from backend.services.decide_review import apply_decision, decide_review, undo_review
 from backend.services.fail_damaged_clip import fail_damaged_clip
-from backend.services.moderate_generation import moderate_generation
+from backend.services.moderate_generation import ClipFiles, moderate_generation
 from backend.services.review_cases import list_cases
 from backend.services.screen_input import screen_input
 from backend.services.sweep_generation import sweep_generation
 from backend.studio import Studio
-from moderation.verdict import Ruling, Surface, Verdict
+from moderation.verdict import NotAsOrdered, Ruling, Surface, Verdict
 from tests.integration.life_rig import MessageWorker, judge, make_creator, run_to_end, submit
 from tests.integration.test_screening import finds, send_with_image
 
@@ -131,3 +131,50 @@ async def test_a_finished_job_is_published_once(studio: Studio) -> None:
         artifact.expires_at for artifact in before
     ]
     assert {artifact.kind for artifact in before} >= {Surface.VIDEO, Surface.THUMBNAIL}
+
+
+@pytest.mark.parametrize("late", ["allow", "review", "block", "refuse"])
+async def test_a_judge_that_was_overtaken_says_nothing_of_the_next_attempts_clip(
+    studio: Studio, late: str
+) -> None:
+    creator = await make_creator(studio)
+    job = await submit(studio, creator)
+    first, second = MessageWorker(studio, worker_id="first"), MessageWorker(studio, worker_id="second")
+    order = await first.take(job.id)
+    await first.finish(order)
+    loop = asyncio.get_running_loop()
+
+    async def meanwhile() -> None:
+        # Another judge finds other bytes, and the next attempt delivers the very ones that are being judged.
+        await studio.storage.put_bytes(order.objects.clip.key, b"changed!!")
+        assert await moderate_generation(studio, job.id, judge(Verdict.ALLOW)) is None
+        await second.finish(await second.take(job.id))
+
+    def slow(files: ClipFiles) -> Ruling:
+        asyncio.run_coroutine_threadsafe(meanwhile(), loop).result(timeout=30)
+        if late == "refuse":
+            raise NotAsOrdered("the clip of the first attempt")
+        return judge(Verdict(late))(files)
+
+    assert await moderate_generation(studio, job.id, slow) is None
+    async with studio.db.reading() as session:
+        assert (await session.get_one(Job, job.id)).state == "moderating"
+        attempts = {row.worker_id: row.state for row in (await session.exec(select(Attempt))).all()}
+        judged = (await session.exec(select(VerdictRow).where(VerdictRow.stage == "output"))).all()
+    assert (attempts, list(judged)) == ({"first": "failed", "second": "done"}, [])
+    await moderate_generation(studio, job.id, judge(Verdict.ALLOW))
+    await publishing.publish_generation(studio, job.id)
+    assert {artifact.state for artifact in await artifacts_of(studio, job.id)} == {"released"}
+
+
+async def test_a_key_that_a_worker_could_write_to_is_never_released(studio: Studio) -> None:
+    job_id = await approved(studio)
+    async with studio.db.transaction() as session:
+        artifact = (await session.exec(select(Artifact).where(Artifact.kind == "video"))).one()
+        judged = artifact.key
+        artifact.key = f"jobs/{job_id}/1/clip.mp4"
+        session.add(artifact)
+    await studio.storage.copy(judged, f"jobs/{job_id}/1/clip.mp4")
+    await publishing.publish_generation(studio, job_id)
+    async with studio.db.reading() as session:
+        assert (await session.get_one(Job, job_id)).state == "failed"

@@ -44,10 +44,14 @@ BEGIN
             RETURN;
         END IF;
     ELSIF (p->>'retried')::boolean THEN
-        -- A first try that was refused left the id that its job would have had.
-        SELECT t.id INTO v_job
+        -- A first try that was refused left the id that its job would have had. One before a try that made its job was
+        -- given up: were it taken, a lost answer to the later one would be a second job.
+        WITH tries AS (
+            SELECT t.id, t.number, EXISTS (SELECT 1 FROM jobs j WHERE j.id = t.id) AS made
             FROM jsonb_array_elements_text(coalesce(p->'first_tries', '[]')) WITH ORDINALITY AS t(id, number)
-            WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = t.id)
+        )
+        SELECT t.id INTO v_job FROM tries t
+            WHERE t.number > coalesce((SELECT max(m.number) FROM tries m WHERE m.made), 0)
             ORDER BY t.number LIMIT 1;
         IF NOT FOUND THEN
             v_job := p->>'job_id';
