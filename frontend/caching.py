@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 _A_DAY = "public, max-age=86400"
+_AN_HOUR = "public, max-age=3600"
 
 
 def _policy(path: str, content_type: str) -> str:
@@ -13,6 +14,9 @@ def _policy(path: str, content_type: str) -> str:
         return _FOR_GOOD
     if path.startswith("/fonts/"):
         return _A_DAY
+    # Each new icon on a page asks for it anew: without a connection they would all be gone.
+    if path == "/icons.svg":
+        return _AN_HOUR
     if path.startswith("/js/") or path.endswith((".svg", ".css")) or content_type.startswith("text/html"):
         return _ASK_AGAIN
     return ""

@@ -34,6 +34,7 @@ function open(found) {
   const around = [];
   for (let at = document.activeElement; at && at !== document.body; at = at.parentElement) around.push(at);
   found.showModal();
+  found.querySelector("form input:not([type=hidden]), form textarea")?.focus();
   // The browser gives the focus back to where it was. That may be gone: then to the nearest that is left around it.
   found.addEventListener(
     "close",

@@ -80,6 +80,7 @@ def test_who_came_in_by_a_link_is_told_to_set_a_password(visit: Callable[..., Vi
 def test_a_wrong_password_form_says_so_in_red_beside_the_field(visit: Callable[..., Visitor]) -> None:
     page = visit("creator").go("/account", ".key-form")
     page.locator("[data-opens=set-password]").click()
+    page.locator("#set-password input:focus").wait_for()
     page.locator("#set-password").get_by_role("button", name="Save").click()
     told = page.locator("#set-password [data-error=current]", has_text="Enter a password.")
     told.wait_for()

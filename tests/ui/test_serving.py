@@ -43,6 +43,7 @@ async def test_hashed_files_are_kept_for_good_and_pages_are_asked_for_again() ->
 
         assert "immutable" in await policy("/assets/entry-1f2e.js")
         assert await policy("/js/studio.js") == "no-cache"
+        assert await policy("/icons.svg") == "public, max-age=3600"
         assert await policy("/gallery") == "no-cache"
         assert await policy("/own") == "no-store"
 
