@@ -62,14 +62,14 @@ async def create_video(
     retried = _RETRIED.fullmatch(x_stainless_retry_count or "") is not None
     first_tries: tuple[str, ...] = ()
     try:
+        fields.refuse_unknown(CREATE_FIELDS)
         if idempotency_key is None:
             wish = await fields.digest()
             if retried:
                 first_tries = await studio.tries.of(principal.account_id, wish)
             else:
-                # Before anything that may refuse it.
+                # Before anything that may refuse it and not another time.
                 await studio.tries.note(principal.account_id, wish, job_id)
-        fields.refuse_unknown(CREATE_FIELDS)
         wanted = request_of(fields, None)
         upload_id = await upload_of(studio, principal, fields)
     finally:

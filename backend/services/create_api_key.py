@@ -14,7 +14,7 @@ from backend.db.models import ApiKey
 from backend.db.repositories import people
 from backend.domain.errors import InvalidField, QuotaExhausted
 from backend.ids import IdPrefix, new_id
-from backend.services.named_person import named_person
+from backend.services.named_person import named_open_person
 from backend.studio import Studio
 
 MAX_KEYS = 100
@@ -75,7 +75,7 @@ async def create_api_key_for(
 ) -> str:
     """The secret of a key for somebody's own account, made at the command line. Raises `NotFound` too."""
     async with studio.db.transaction() as session:
-        user = await named_person(session, email)
+        user = await named_open_person(session, email)
         created = await add_key(
             session,
             account_id=await people.home_account(session, user.id),

@@ -6,7 +6,7 @@ from backend.auth.tokens import is_plausible
 from backend.db.models import AuditEntry, User
 from backend.db.repositories import people
 from backend.domain.errors import InvalidField
-from backend.services.named_person import named_person
+from backend.services.named_person import named_open_person
 from backend.services.open_session import SignedIn, open_session
 from backend.services.send_letter import Purpose
 from backend.studio import Studio
@@ -17,7 +17,7 @@ LINK_LIFE = timedelta(hours=1)
 async def create_sign_in_link(studio: Studio, *, email: str, life: timedelta = LINK_LIFE) -> str:
     """A link for this person, made by the operator at the command line. Raises `NotFound`."""
     async with studio.db.transaction() as session:
-        user = await named_person(session, email)
+        user = await named_open_person(session, email)
         token = await people.make_one_time_token(
             session, purpose=Purpose.SIGN_IN, ttl=life, user_id=user.id, email=user.email
         )

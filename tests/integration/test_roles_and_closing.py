@@ -58,6 +58,9 @@ async def test_a_closed_account_ends_sessions_links_and_keys_at_once(studio: Stu
         await identify_key(studio, key)
     with pytest.raises(InvalidField):
         await follow_sign_in_link(studio, token=link)
+    for way_in in (create_api_key_for, create_sign_in_link):
+        with pytest.raises(NotAllowed, match="users reopen"):
+            await way_in(studio, email=EVE)
     with pytest.raises(NotAllowed):
         await sign_in(studio, email=EVE, password=PASSWORD)
     assert await audited(studio, "user.closed") == 1
