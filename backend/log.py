@@ -8,6 +8,7 @@ import logging
 import logging.config
 import re
 import sys
+import time
 import traceback
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -93,7 +94,7 @@ def keep_the_place_alone(_logger: object, method: str, event: EventDict) -> Even
     record = event.get("_record")
     if not isinstance(record, logging.LogRecord) or method == "debug":
         return event
-    if record.name.partition(".")[0].partition("_")[0] not in TALKATIVE:
+    if not _is_talkative(record):
         return event
     event["event"] = "library.said"
     event["where"] = f"{record.module}.{record.funcName}:{record.lineno}"
@@ -102,6 +103,31 @@ def keep_the_place_alone(_logger: object, method: str, event: EventDict) -> Even
     event.pop("exc_info", None)
     record.exc_info = record.exc_text = None
     return event
+
+
+class SpareOfLibraries(logging.Filter):
+    """So many lines a minute of talkative libraries, above debug: anybody on a socket can have them say more."""
+
+    def __init__(self, *, most: int = 30, within_s: float = 60.0) -> None:
+        super().__init__()
+        self._most = most
+        self._within_s = within_s
+        self._ends_at_s = 0.0
+        self._lines = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is written."""
+        if record.levelno <= logging.DEBUG or not _is_talkative(record):
+            return True
+        now_s = time.monotonic()
+        if now_s >= self._ends_at_s:
+            self._ends_at_s, self._lines = now_s + self._within_s, 0
+        self._lines += 1
+        return self._lines <= self._most
+
+
+def _is_talkative(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0].partition("_")[0] in TALKATIVE
 
 
 def _frames(error: BaseException) -> list[str]:
@@ -146,6 +172,7 @@ def configure_logging(part: str, level: LogLevel = LogLevel.INFO, stream: TextIO
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
+    handler.addFilter(SpareOfLibraries())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

@@ -123,3 +123,23 @@ def test_socket_libraries_have_no_log_of_their_own(lines: io.StringIO) -> None:
     own.addHandler(logging.StreamHandler())
     configure_logging("web", LogLevel.INFO, lines)
     assert own.handlers == []
+
+
+def test_a_library_that_anybody_can_make_talk_fills_no_log(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("backend.log.time.monotonic", lambda: now_s)
+
+    def written() -> int:
+        return len(lines.getvalue().splitlines())
+
+    for _ in range(500):
+        logging.getLogger("engineio.server").error("a message that is none")
+    assert written() == 30
+    logging.getLogger("sqlalchemy.pool").error("ours to know")
+    get_logger("jobs.dispatch").info("job.dispatched")
+    assert written() == 32
+    now_s += 61
+    logging.getLogger("socketio.server").error("once more")
+    assert written() == 33
