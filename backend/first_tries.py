@@ -1,8 +1,9 @@
 """The ids that first tries at a job were given before anything could refuse them, for two minutes, in Valkey.
 
 The openai client sends no idempotency key; only the count of its retries says that a request was sent before. Of the
-first tries of one wish some made their job and some were refused: a retry looks for an id that no job has, and makes
-the job under it. So there are never more jobs than first tries, whichever answers were lost.
+first tries of one wish some made their job and some were refused: a retry looks for an id that no job has, after the
+last that made one, and makes the job under it. Earlier ones were given up. So there are never more jobs than first
+tries, and a lost answer makes no second job.
 """
 
 import asyncio

@@ -56,6 +56,19 @@ async def test_a_retry_of_a_refused_try_makes_its_job_and_its_own_retry_finds_it
         assert len(await _jobs(http)) == QUEUE + 1
 
 
+async def test_a_try_that_was_given_up_is_no_second_job_when_a_later_answer_is_lost(api: Api) -> None:
+    key = await api.key(tier="free", credit=100_000)
+    async with api.http(key) as http:
+        others = [await _made(http, f"{PROMPT}, number {number}") for number in range(QUEUE)]
+        assert (await _create(http)).status_code == 429
+        assert (await _create(http, **AGAIN)).status_code == 429
+        for other in others[:3]:
+            await http.post(f"/v1/videos/{other}/cancel")
+        made = await _made(http)
+        assert await _made(http, **AGAIN) == made
+        assert len(await _jobs(http)) == QUEUE + 1
+
+
 async def test_as_many_first_tries_as_are_refused_make_as_many_jobs_by_their_retries(api: Api) -> None:
     key = await api.key(tier="free", credit=100_000)
     async with api.http(key) as http:
