@@ -60,6 +60,9 @@ def reader_of(file: UploadFile, *, param: str) -> Callable[[], Awaitable[bytes]]
 
 
 def _file_id(fields: Fields) -> str | None:
+    given = sorted(name for name in FIELDS if name in fields.files or fields.raw(name))
+    if len(given) > 1:
+        raise InvalidField(f"An image is given once, not as {' and '.join(given)}.", param=given[1])
     if NAME in fields.files or (file_id := fields.text(f"{NAME}[file_id]")) is None:
         return None
     if not is_id(file_id, IdPrefix.UPLOAD):

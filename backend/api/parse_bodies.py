@@ -1,6 +1,6 @@
 """One shape from three encodings: plain multipart, bracketed multipart (`video[id]`), and JSON.
 
-JSON is flattened to the bracketed spelling, so that a route reads one kind of field only.
+JSON is flattened to the bracketed spelling, so that a route reads one kind of field only. A field comes once.
 """
 
 import asyncio
@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
@@ -91,7 +92,7 @@ class Fields:
     def refuse_unknown(self, known: Collection[str]) -> None:
         """Raises `InvalidField` for a field that would otherwise be ignored silently."""
         for name in (*self.values, *self.files):
-            if name.removesuffix("[]") not in known:
+            if name not in known:
                 fields = ", ".join(sorted(known))
                 raise InvalidField(
                     f"There is no field {shown(name)!r} here. Fields: {fields}.", param=shown(name)
@@ -122,15 +123,25 @@ def _read_json(body: bytes) -> Fields:
     if sum(body.count(sign) for sign in (b"{", b"[", b",")) > MAX_PARTS:
         raise InvalidField(f"A JSON body has {MAX_PARTS} brackets and commas at most.")
     try:
-        data = json.loads(body, parse_constant=_no_constant)
+        data = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_Object)
     except (ValueError, RecursionError):
         raise InvalidField("The body is neither multipart/form-data nor JSON that can be read.") from None
-    if not isinstance(data, dict):
+    if not isinstance(data, _Object):
         raise InvalidField("The body is a JSON object with the fields of the request.")
-    values: dict[str, str] = {}
-    bare: set[str] = set()
-    _flatten(data, "", values, bare)
-    return Fields(values=values, files={}, bare=frozenset(bare))
+    found = _flatten(data)
+    _refuse_repeated(name for name, _ in found)
+    given = {name: value for name, value in found if value is not None}
+    return Fields(
+        values={
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()
+        },
+        files={},
+        bare=frozenset(name for name, value in given.items() if not isinstance(value, str)),
+    )
+
+
+class _Object(list[tuple[str, object]]):
+    """A JSON object as it was written: a dictionary would keep the last of two equal names."""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -148,6 +159,7 @@ def _read_urlencoded(body: bytes) -> Fields:
         raise InvalidField("The form can't be read: its text is UTF-8, percent-encoded.") from None
     except ValueError:
         raise InvalidField(f"A request has {MAX_FIELDS} fields at most.") from None
+    _refuse_repeated(name for name, _ in pairs)
     return Fields(values=dict(pairs), files={})
 
 
@@ -165,6 +177,11 @@ async def _multipart(request: Request) -> Fields:
         raise InvalidField(f"The form can't be read: {error.message}") from None
     values: dict[str, str] = {}
     files: dict[str, UploadFile] = {}
+    try:
+        _refuse_repeated(name for name, _ in form.multi_items())
+    except InvalidField:
+        await form.close()
+        raise
     for name, value in form.multi_items():
         if isinstance(value, str):
             values[name] = value
@@ -207,25 +224,27 @@ class _WholeForm(MultiPartParser):
         return form
 
 
-def _flatten(data: Mapping[str, object], prefix: str, into: dict[str, str], bare: set[str]) -> None:
-    for key, value in data.items():
-        name = f"{prefix}[{key}]" if prefix else str(key)
+def _flatten(data: _Object, prefix: str = "") -> list[tuple[str, str | float | None]]:
+    """The object's fields in the bracketed spelling, also those that are null."""
+    found: list[tuple[str, str | float | None]] = []
+    for key, value in data:
+        name = f"{prefix}[{key}]" if prefix else key
         match value:
-            case None:
-                continue
-            case bool():
-                into[name] = "true" if value else "false"
-                bare.add(name)
-            case str():
-                into[name] = value
-            case int() | float():
-                into[name] = repr(value)
-                bare.add(name)
-            case dict() if not prefix:
-                _flatten(value, name, into, bare)
+            case None | str() | bool() | int() | float():
+                found.append((name, value))
+            case _Object() if not prefix:
+                found += _flatten(value, name)
             case _:
                 raise InvalidField(
                     f"{shown(name)} has a value of a kind that isn't taken here.", param=shown(name)
                 )
-        if len(into) > MAX_FIELDS:
+        if len(found) > MAX_FIELDS:
             raise InvalidField(f"A request has {MAX_FIELDS} fields at most.")
+    return found
+
+
+def _refuse_repeated(names: Iterable[str]) -> None:
+    """Raises `InvalidField` for a field that came twice: nobody can say which was meant."""
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise InvalidField(f"{shown(name)} was given twice: send it once.", param=shown(name))
