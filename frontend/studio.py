@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import reflex as rx
 from fastapi import FastAPI
 from reflex.state import FrontendEventExceptionState
+from reflex_base.config import get_config
 from reflex_base.vars.function import ArgsFunctionOperation
 from reflex_components_core.base.error_boundary import ErrorBoundary
 from starlette.types import ASGIApp
@@ -78,7 +79,7 @@ class _App(rx.App):
     def __call__(self) -> ASGIApp:
         """What a server serves."""
         (api,) = [part for part in self.api_transformer or () if isinstance(part, FastAPI)]  # type: ignore[union-attr]  # a list, as given below
-        return top_edge(super().__call__(), api)
+        return top_edge(super().__call__(), api, get_config().cors_allowed_origins)
 
 
 def _pages_with_policy(media_origin: MediaOrigin) -> Callable[[ASGIApp], ASGIApp]:

@@ -100,12 +100,31 @@ def test_an_address_with_a_line_break_is_answered_by_the_api(served: str, addres
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-def test_a_foreign_pages_preflight_is_refused_with_an_id(served: str) -> None:
+@pytest.mark.parametrize("address", ["/v1/videos", "/v1/nothing", "/auth/sign-in", "/gallery"])
+def test_a_foreign_pages_preflight_is_refused_in_the_apis_form(served: str, address: str) -> None:
     asked = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
-    answer = httpx.options(served + "/v1/videos", headers=asked)
-    assert answer.status_code == 400
+    answer = httpx.options(served + address, headers=asked)
+    assert (answer.status_code, answer.headers["content-type"]) == (403, "application/json")
+    assert answer.json()["error"]["code"] == "not_allowed"
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["x-request-id"].startswith("req_")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_our_own_pages_preflight_is_answered(served: str) -> None:
+    asked = {"origin": served, "access-control-request-method": "POST"}
+    answer = httpx.options(served + "/v1/videos", headers=asked)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, served)
+
+
+def test_options_of_the_server_itself_names_its_methods(served: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(served).netloc, timeout=10)
+    connection.request("OPTIONS", "*")
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (204, b"")
+    assert "POST" in answer.headers["allow"]
+    assert answer.headers["x-request-id"].startswith("req_")
+    connection.close()
 
 
 def test_the_web_app_is_imported_without_torch() -> None:
