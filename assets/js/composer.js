@@ -1,5 +1,7 @@
 // The composer's life in the browser: the draft is kept until it is sent, the prompt field grows, an image is dropped.
 
+import { isAway } from "./connection.js";
+
 const KEPT = "zoetrope.draft";
 
 /** After the page has drawn what the server just sent: the controls of a model are there then. Never waits long. */
@@ -244,8 +246,10 @@ function holdBack(event, goOn) {
 }
 
 /** Pressed while the connection is lost: the page keeps it, and says so for as long as the connection is. */
-const sayWhetherHeld = (event) =>
-  form()?.toggleAttribute("data-held", !event.defaultPrevented && Boolean(document.querySelector(".connection-lost")));
+const sayWhetherHeld = (event) => {
+  const kept = !event.defaultPrevented || form()?.hasAttribute("data-waits");
+  form()?.toggleAttribute("data-held", kept && isAway());
+};
 
 // At the window, and on the way down: before the page hears of it.
 addEventListener(
@@ -285,6 +289,8 @@ document.addEventListener("click", (event) => {
 class DropElement extends HTMLElement {
   static types = ["image/png", "image/jpeg", "image/webp"];
   static withinMs = 180_000;
+  // Signed out, too slow, too many at once: these pass.
+  static passing = [401, 408, 425, 429];
 
   connectedCallback() {
     if (this.field) return;
@@ -299,12 +305,14 @@ class DropElement extends HTMLElement {
       <button type="button" class="icon-button drop-clear" aria-label="Remove the image" hidden>
         <svg class="icon" aria-hidden="true"><use href="/icons.svg#close"></use></svg>
       </button>
-      <p class="drop-note" role="status"></p>`;
+      <p class="drop-note" role="status"></p>
+      <button type="button" class="button button-plain drop-again" hidden><span>Try again</span></button>`;
     this.field = this.querySelector("[name=image_id]");
     this.file = this.querySelector("[type=file]");
     this.image = this.querySelector("img");
     this.note = this.querySelector(".drop-note");
     this.remove_ = this.querySelector(".drop-clear");
+    this.retry = this.querySelector(".drop-again");
     this.image.addEventListener("error", () => {
       this.image.hidden = true;
     });
@@ -329,40 +337,66 @@ class DropElement extends HTMLElement {
       if (image) this.take(image);
     };
     document.addEventListener("paste", this.pasting);
+    this.retry.addEventListener("click", () => {
+      this.remove_.focus();
+      this.again?.();
+    });
+    this.moved = () => {
+      const { again } = this;
+      if (again && isAway()) this.wait(again);
+      else again?.();
+    };
+    for (const name of ["zoetrope:away", "zoetrope:back"]) document.addEventListener(name, this.moved);
   }
 
   disconnectedCallback() {
     document.removeEventListener("paste", this.pasting);
+    for (const name of ["zoetrope:away", "zoetrope:back"]) document.removeEventListener(name, this.moved);
     if (this.shown) URL.revokeObjectURL(this.shown);
   }
 
   clear() {
     this.sending?.abort();
+    this.again = null;
     this.field.value = "";
     this.file.value = "";
     this.image.hidden = true;
     this.remove_.hidden = true;
+    this.retry.hidden = true;
     delete this.dataset.state;
     this.note.textContent = "";
     this.changed(false);
   }
 
-  /** No image came of it, and the form must not go without: not before another one is given, or this one removed. */
-  fail(note) {
+  /** No image came of it, and the form must not go without: not before another one is given, or this one removed.
+   * `again`: what to do once more, where that may help; it is done by itself when the connection is back. */
+  fail(note, again = null) {
+    if (again && isAway()) return this.wait(again);
+    this.again = again;
     this.field.value = "";
     this.remove_.hidden = false;
+    this.retry.hidden = !again;
     this.dataset.state = "failed";
     this.note.textContent = note;
     this.changed(false);
   }
 
+  /** On its way still: what is pressed meanwhile waits with it. */
+  wait(again) {
+    this.begin();
+    this.again = again;
+    this.note.textContent = "Waits until the connection is back.";
+  }
+
   remind() {
-    const again = " Give another one or remove it; nothing was sent.";
-    if (!this.note.textContent.endsWith(again)) this.note.textContent += again;
-    this.remove_.focus();
+    const ways = this.again ? "Try again, give another one or remove it" : "Give another one or remove it";
+    const words = ` ${ways}; nothing was sent.`;
+    if (!this.note.textContent.endsWith(words)) this.note.textContent += words;
+    (this.again ? this.retry : this.remove_).focus();
   }
 
   arrive(id) {
+    this.again = null;
     this.field.value = id;
     this.dataset.state = "there";
     this.changed(true);
@@ -379,48 +413,72 @@ class DropElement extends HTMLElement {
     this.shown = address.startsWith("blob:") ? address : null;
     this.image.src = address;
     this.image.hidden = false;
+  }
+
+  /** It is on its way, for the first time or once more. The signal ends it: another image, or none. */
+  begin() {
+    this.sending?.abort();
+    this.sending = new AbortController();
+    this.again = null;
     this.remove_.hidden = false;
+    this.retry.hidden = true;
+    this.note.textContent = "";
     this.dataset.state = "sending";
+    return this.sending.signal;
   }
 
   /** Bring back an image that was given before; nothing for none. It counts once it is seen to be still there. */
   show(id) {
     if (id === this.field.value) return;
     this.clear();
-    if (!id) return;
-    this.sending = new AbortController();
-    const { signal } = this.sending;
-    this.image.addEventListener("load", () => this.arrive(id), { once: true, signal });
-    const gone = () => this.fail("Its image is not kept any more.");
-    this.image.addEventListener("error", gone, { once: true, signal });
-    this.picture(`/uploads/${encodeURIComponent(id)}`);
+    if (id) this.fetch(id);
   }
 
-  async take(file) {
+  fetch(id) {
+    const signal = this.begin();
+    const address = `/uploads/${encodeURIComponent(id)}`;
+    const again = () => this.fetch(id);
+    if (isAway()) return this.wait(again);
+    const lost = async () => {
+      // Where it is kept elsewhere, being led there says that it is.
+      const found = await fetch(address, { signal, redirect: "manual" }).catch(() => null);
+      if (signal.aborted) return;
+      if (found && found.status >= 400 && found.status < 500) this.fail("Its image is not kept any more.");
+      else this.fail("Its image could not be fetched.", again);
+    };
+    this.image.addEventListener("load", () => this.arrive(id), { once: true, signal });
+    this.image.addEventListener("error", lost, { once: true, signal });
+    this.picture(address);
+  }
+
+  take(file) {
     if (!file) return;
     const most = Number(this.getAttribute("most")) || 20 * 1024 * 1024;
     this.clear();
     if (!DropElement.types.includes(file.type)) return this.fail("PNG, JPEG or WebP, please.");
     if (file.size > most) return this.fail(`Larger than ${Math.round(most / 1048576)} MB.`);
     this.picture(URL.createObjectURL(file));
-    const sending = new AbortController();
-    this.sending = sending;
+    this.send(file);
+  }
+
+  async send(file) {
+    const signal = this.begin();
+    const again = () => this.send(file);
+    if (isAway()) return this.wait(again);
+    const sending = this.sending;
     const late = setTimeout(() => sending.abort(new DOMException("", "TimeoutError")), DropElement.withinMs);
     const body = new FormData();
     body.append("file", file);
     try {
-      const answer = await fetch("/uploads", {
-        method: "POST",
-        body,
-        headers: { "X-Zoetrope": "1" },
-        signal: sending.signal,
-      });
-      const said = await answer.json().catch(() => ({}));
-      if (sending.signal.aborted) return;
-      if (answer.ok && said.id) this.arrive(said.id);
-      else this.fail(said.error?.message ?? "The image was not accepted.");
+      const answer = await fetch("/uploads", { method: "POST", body, headers: { "X-Zoetrope": "1" }, signal });
+      const said = await answer.json().catch(() => signal.throwIfAborted() ?? {});
+      signal.throwIfAborted();
+      if (answer.ok && said.id) return this.arrive(said.id);
+      // What was judged stays so, however often it is sent.
+      const judged = answer.status >= 400 && answer.status < 500 && !DropElement.passing.includes(answer.status);
+      this.fail(said.error?.message ?? "The image was not accepted.", judged ? null : again);
     } catch (error) {
-      if (error.name !== "AbortError") this.fail("The image did not arrive.");
+      if (error.name !== "AbortError") this.fail("The image did not arrive.", again);
     } finally {
       clearTimeout(late);
     }

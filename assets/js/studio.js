@@ -1,4 +1,5 @@
 // The parts of the pages that live in the browser alone. What is lasting goes through the server.
+import "./connection.js";
 import "./elements.js";
 import "./player.js";
 import "./previews.js";

@@ -56,6 +56,27 @@ class DropElement(BaseHTML):
     alias = "z-drop"
 
 
+class AwayElement(BaseHTML):
+    """<z-away>."""
+
+    tag = "AwayElement"
+    alias = "z-away"
+
+
+class HeardElement(BaseHTML):
+    """<z-heard>."""
+
+    tag = "HeardElement"
+    alias = "z-heard"
+
+
+class LastSeenElement(BaseHTML):
+    """<z-last-seen>."""
+
+    tag = "LastSeenElement"
+    alias = "z-last-seen"
+
+
 def inline_style(**properties: Any) -> dict[str, Any]:
     """A `style` attribute of CSS properties, `_` for `-`: names that start with `__` are custom properties.
 

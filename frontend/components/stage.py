@@ -4,6 +4,7 @@ from typing import Any
 
 import reflex as rx
 
+from frontend.components.connection import while_connected
 from frontend.components.controls import button, icon, link_button
 from frontend.components.elements import clip_poster, inline_style, ring
 from frontend.components.strips import preview
@@ -24,7 +25,7 @@ def live_words(job: Any) -> rx.Component:
         ring(job.percent, idle=job.step == 0, label=job.headline),
         rx.el.div(
             rx.el.p(job.headline, class_name="live-headline"),
-            rx.el.p(job.detail, class_name="live-detail"),
+            rx.el.p(while_connected(job.detail), class_name="live-detail"),
         ),
         class_name="live-where",
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import reflex as rx
 
+from frontend.components.connection import while_connected
 from frontend.components.controls import button, icon, icon_button
 from frontend.components.elements import clip_poster, inline_style, ring, time_ago
 from frontend.components.mark import mark
@@ -60,7 +61,7 @@ def job_strip(job: Any, *, cancel: Any) -> rx.Component:
         _what(job.prompt, f"/clips/{job.id}", job.facts, time_ago(job.created_at)),
         rx.el.div(
             rx.el.p(job.headline, class_name="strip-headline"),
-            rx.el.p(job.detail, class_name="strip-detail"),
+            rx.el.p(while_connected(job.detail), class_name="strip-detail"),
             class_name="strip-where",
         ),
         ring(job.percent, idle=job.step == 0, label=job.headline),
@@ -140,7 +141,7 @@ def ended_line(job: Any, *, retry: Any, remove: Any) -> rx.Component:
     )
 
 
-def ended_lines(jobs: Any, *, line: Any, removing: str, open_: bool = False) -> rx.Component:
+def ended_lines(jobs: Any, *, line: Any, removing: str, open_: Any = False) -> rx.Component:
     """All jobs that ended without a clip, behind one line until somebody wants to see them.
 
     `removing`: the dialog that asks before all are removed.

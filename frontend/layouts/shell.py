@@ -4,6 +4,7 @@ from typing import Any
 
 import reflex as rx
 
+from frontend.components.connection import heard
 from frontend.components.controls import icon, icon_button
 from frontend.components.password import no_way_back, password_dialog
 from frontend.components.rail import rail
@@ -70,6 +71,7 @@ def shell(
         ),
         password_dialog(has_password=Session.account.has_password),
         notices(),
+        heard(Session.readings),
         class_name=f"shell {class_name}".strip(),
     )
 

@@ -307,6 +307,7 @@ def _composer() -> rx.Component:
                 rx.el.button(
                     rx.el.span("Generate", class_name="while-ready"),
                     rx.el.span("Sending the image…", class_name="while-waiting"),
+                    rx.el.span("Waiting…", class_name="while-away"),
                     type="submit",
                     class_name="button button-primary button-generate",
                     title="Ctrl Enter",
@@ -490,7 +491,8 @@ def _asides() -> rx.Component:
                 class_name="asides-link",
             ),
         ),
-        ended_jobs(),
+        # What was on the stage just now says why it left it without a clip.
+        ended_jobs(open_=Jobs.went_wrong),
         _knows(),
         class_name="asides-row",
     )

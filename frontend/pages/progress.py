@@ -35,7 +35,7 @@ def stop_dialog() -> rx.Component:
     )
 
 
-def ended_jobs(*, open_: bool = False) -> rx.Component:
+def ended_jobs(*, open_: Any = False) -> rx.Component:
     """What ended without a clip, folded into one line."""
 
     def line(job: Any) -> rx.Component:

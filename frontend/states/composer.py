@@ -63,17 +63,22 @@ class Composer(Jobs):
 
     @rx.event
     async def open(self) -> list[EventSpec] | EventSpec | None:
-        """Offer the models, then bring back the draft, or the settings of the clip named in the address."""
+        """Offer the models, then bring back the draft, or the settings of the clip named in the address.
+
+        Where the connection was away only, all is left as it is: the draft, and what is on the stage.
+        """
         who = await self._who()
         self.errors, self._refused = {}, {}
-        # The clip that was made here last goes to the wall.
-        self.staged = ""
+        came_back = self._came_back()
+        if not came_back:
+            # The clip that was made here last goes to the wall.
+            self.staged = ""
         self.models = await gateway().models(who)
-        source = self.router.url.query_parameters.get("from", "")
+        source = "" if came_back else self.router.url.query_parameters.get("from", "")
         settings = await gateway().settings_of(who, source) if source else None
         self._choose(settings.model if settings else self.model.id)
         fields = {name: getattr(settings, name) for name in _SETTINGS} if settings else {}
-        if self.router.url.query_parameters.get("in", "") == "full":
+        if settings and self.router.url.query_parameters.get("in", "") == "full":
             # A draft's own picture, in as many steps as the model usually takes.
             fields["steps"] = ""
         return [browser.restore_draft(fields), browser.with_draft(Composer.requote)]

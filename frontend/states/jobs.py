@@ -43,12 +43,14 @@ class Jobs(Session):
     """What is on its way, and the latest clips beside it.
 
     `fresh`: clips that became ready since this page was opened. `staged`: what the front page shows large.
+    `went_wrong`: whether a job ended without a clip since then, so that the page says why.
     """
 
     jobs: list[JobView] = []
     latest: list[ClipView] = []
     fresh: list[ClipView] = []
     staged: str = ""
+    went_wrong: bool = False
     loaded: bool = False
     trouble: str = ""
     stopping: str = ""
@@ -56,6 +58,9 @@ class Jobs(Session):
     _deleted_before: str | None = None
     _arrived: list[ClipView] = []
     _ended: list[JobView] = []
+    # By which connection which address was opened: the newest, and the one before until somebody asked.
+    _visit: tuple[str, str] = ("", "")
+    _visit_before: tuple[str, str] = ("", "")
 
     @rx.var
     def on_their_way(self) -> list[JobView]:
@@ -138,6 +143,19 @@ class Jobs(Session):
         """The steps that these words speak of: the price of no more is agreed to."""
         return next((job.stop_steps for job in self.jobs if job.id == self.stopping), 0)
 
+    def _note_visit(self) -> None:
+        """Whichever of a page's events comes first; the others find it noted."""
+        visit = (self.router.session.session_id, f"{self.router.url.path}?{self.router.url.query}")
+        if visit != self._visit:
+            self._visit_before, self._visit = self._visit, visit
+
+    def _came_back(self) -> bool:
+        """Whether this very page was open until now, and the connection to it is all that is new. True once."""
+        self._note_visit()
+        (socket, address), before = self._visit, self._visit_before
+        self._visit_before = ("", "")
+        return before[1] == address and before[0] != socket
+
     async def _read(self, who: AccountView, *, anew: bool = False) -> None:
         """Read the account's jobs, and its latest clips where one may have arrived (`anew`: in any case)."""
         jobs = await gateway().jobs(who)
@@ -149,13 +167,16 @@ class Jobs(Session):
             arrived = [clip for clip in self.latest if clip.id in before - now]
             self.fresh = [*arrived, *self.fresh][:MOST_FRESH]
             self._arrived = [*self._arrived, *arrived]
-            self._ended = [*self._ended, *(job for job in jobs if job.went_wrong and job.id in before)]
+            ended = [job for job in jobs if job.went_wrong and job.id in before]
+            self._ended = [*self._ended, *ended]
+            self.went_wrong = self.went_wrong or bool(ended)
         if who.may_moderate:
             self.cases_waiting = await gateway().waiting_cases(who)
         self.jobs = jobs
         self.staged = pick_for_stage(self.staged, jobs, self.latest)
         self.going = sum(not job.in_review for job in jobs if not job.ended)
         self.loaded = True
+        self.readings += 1
         self.trouble = ""
 
     def _news(self) -> list[EventSpec]:
@@ -192,6 +213,8 @@ class Jobs(Session):
         async with self:
             who = await self._who()
             self.fresh, self._arrived, self._ended = [], [], []
+            self.went_wrong = False
+            self._note_visit()
         anew, credits = True, who.credits
         with gateway().watch(who) as changes:
             while True:

@@ -10,11 +10,15 @@ from frontend.views import AccountView
 
 
 class Session(rx.State):
-    """The account behind this tab's cookie, the count of its jobs on their way, and a moderator's of open cases."""
+    """The account behind this tab's cookie, the count of its jobs on their way, and a moderator's of open cases.
+
+    `readings`: how often its jobs were read, so that the browser knows when the studio was heard last.
+    """
 
     account: AccountView = AccountView()
     going: int = 0
     cases_waiting: int = 0
+    readings: int = 0
 
     async def _who(self) -> AccountView:
         """The account of the cookie that this very socket carries.

@@ -105,6 +105,13 @@ def finish(job_id: str) -> dict[str, bool]:
     return {"told": True}
 
 
+@api.post("/fake/fail/{job_id}")
+def fail(job_id: str) -> dict[str, bool]:
+    """The job's workers gave up."""
+    gateway.fail(job_id)
+    return {"told": True}
+
+
 @api.post("/fake/hold/{job_id}")
 def hold(job_id: str) -> dict[str, bool]:
     """A moderator has to decide about the job's clip."""

@@ -238,6 +238,29 @@ def test_nothing_is_sent_without_the_image_that_did_not_arrive(
     page.fill("#prompt", "")
 
 
+def test_an_image_that_did_not_arrive_is_tried_again_by_a_press_and_one_that_was_judged_is_not(
+    visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    page = visit("newcomer").go("/", "z-drop")
+    again = page.locator("z-drop").get_by_role("button", name="Try again")
+    answers = [lambda route: route.abort(), lambda route: route.fulfill(status=503, json={})]
+    page.route("**/uploads", lambda route: answers.pop(0)(route) if answers else route.continue_())
+    page.set_input_files("z-drop input[type=file]", _picture(tmp_path))
+    page.locator(".drop-note", has_text="did not arrive").wait_for()
+    again.click()
+    page.locator(".drop-note", has_text="was not accepted").wait_for()
+    again.click()
+    page.wait_for_selector("z-drop[data-state=there]")
+    assert again.is_hidden()
+    assert page.evaluate("document.activeElement.ariaLabel") == "Remove the image"
+    text = tmp_path / "notes.png"
+    text.write_text("not a picture")
+    page.set_input_files("z-drop input[type=file]", text)
+    page.locator(".drop-note", has_text="not a picture").wait_for()
+    assert again.is_hidden()
+    page.get_by_role("button", name="Remove the image").click()
+
+
 def test_each_wrong_setting_is_told_beside_its_field_while_one_types_and_there_is_no_price(
     visit: Callable[..., Visitor],
 ) -> None:
