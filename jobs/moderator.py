@@ -18,6 +18,7 @@ from jobs.process import run_process
 from jobs.queues import MODERATION_QUEUE
 from jobs.take_step import step_function
 from moderation.classifier import Classifier
+from moderation.clip_pictures import ClipDecoder
 from moderation.frames import ClipShape
 from moderation.judge import judge_clip, judge_image, unjudged
 from moderation.policy import Policy, default_policy
@@ -53,7 +54,7 @@ class JudgesDied(Exception):
 
 
 def make_judges(
-    classifier: Classifier, policy: Policy
+    classifier: Classifier, policy: Policy, decoder: ClipDecoder
 ) -> tuple[ClipJudge, ImageJudge, Callable[[Surface], Ruling]]:
     """A judge of clips, one of uploaded images, and the ruling on what ends the process of a judge.
 
@@ -65,6 +66,7 @@ def make_judges(
             files.video,
             classifier,
             policy,
+            decoder=decoder,
             thumbnail=files.thumbnail,
             spritesheet=files.spritesheet,
             sheet_columns=files.sheet_columns,
@@ -96,9 +98,11 @@ async def _moderate(studio: Studio, redis_url: str) -> None:
     policy = default_policy()
     classifier = await in_own_thread(lambda: load_classifier(policy, studio.settings.clip))
     log.info("moderator.loaded", classifier=classifier.version, policy=policy.version)
-    steps = step_function(studio, moderation_steps(*make_judges(classifier, policy)))
-    notify_ready()
-    await serve_queue(redis_url, MODERATION_QUEUE, steps, at_once=STEPS_AT_ONCE)
+    with ClipDecoder() as decoder:
+        decoder.start()
+        steps = step_function(studio, moderation_steps(*make_judges(classifier, policy, decoder)))
+        notify_ready()
+        await serve_queue(redis_url, MODERATION_QUEUE, steps, at_once=STEPS_AT_ONCE)
 
 
 if __name__ == "__main__":

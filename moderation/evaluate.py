@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moderation.clip_pictures import ClipDecoder
 from moderation.judge import judge_clip
 from moderation.policy import Policy, default_policy
 from moderation.prompt_rules import judge_prompt
@@ -151,10 +152,11 @@ def measure_clips(folder: Path, policy: Policy) -> dict[str, Any]:
     classifier = ClipClassifier(policy, threads=1)
     verdicts: dict[str, Counter[str]] = defaultdict(Counter)
     clips = []
-    for entry in json.loads((folder / "clips.json").read_text(encoding="utf-8")):
-        ruling = judge_clip(folder / entry["file"], classifier, policy)
-        verdicts[entry["kind"]][ruling.verdict.value] += 1
-        clips.append({**entry, "verdict": ruling.verdict.value, "scores": dict(ruling.scores)})
+    with ClipDecoder() as decoder:
+        for entry in json.loads((folder / "clips.json").read_text(encoding="utf-8")):
+            ruling = judge_clip(folder / entry["file"], classifier, policy, decoder=decoder)
+            verdicts[entry["kind"]][ruling.verdict.value] += 1
+            clips.append({**entry, "verdict": ruling.verdict.value, "scores": dict(ruling.scores)})
     return {
         "classifier": classifier.version,
         "policy_version": policy.version,

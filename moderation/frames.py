@@ -1,14 +1,17 @@
 """Which frames of a clip are looked at, and how they are decoded: all of a short clip, and of a longer one an
 even grid and both sides of every abrupt change, so that a flash of two frames is seen. Memory stays bounded.
+
+Where a stranger made the clip, this runs in a process with limits (`clip_pictures.py`).
 """
 
+import errno
 import io
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import av
 import numpy as np
@@ -25,7 +28,8 @@ CHANGE_LEVEL: Final = 0.035
 MAX_FRAMES: Final = 20_000
 KEPT_SIDE_PX: Final = 336
 """Frames are kept at most this large: as large as the largest input of a CLIP in use."""
-
+PICTURE_FORMATS: Final = ("WEBP", "PNG", "JPEG")
+"""Pillow would try dozens, and one of them starts another program."""
 
 DECODED_WITHIN_S: Final = 300.0
 """Both passes over a clip. The longest clip of the largest model takes a few seconds on one core."""
@@ -58,24 +62,26 @@ class ClipShape:
     spritesheet: tuple[int, int]
 
 
-def sample_frames(path: Path | str, shape: ClipShape | None = None) -> tuple[SampledFrame, ...]:
-    """The frames of a clip that are to be judged, in order. Raises ClipUnreadable.
+def sample_frames(clip: IO[bytes], shape: ClipShape | None = None) -> tuple[SampledFrame, ...]:
+    """The frames of an mp4 that are to be judged, in order. Raises ClipUnreadable.
 
     Two passes over the file: a first one at thumbnail size finds the changes, a second keeps the chosen frames. A clip
     that is not of `shape`, or takes longer than `DECODED_WITHIN_S`, is given up there: raises NotAsOrdered.
     """
     until_s = time.monotonic() + DECODED_WITHIN_S
     try:
-        chosen = set(choose([_thumbnail(frame) for frame in _frames(Path(path), shape, until_s)]))
+        chosen = set(choose([_thumbnail(frame) for frame in _frames(clip, shape, until_s)]))
         if not chosen:
             raise ClipUnreadable("the clip has no frames")
         kept = []
-        for index, frame in enumerate(_frames(Path(path), shape, until_s)):
+        for index, frame in enumerate(_frames(clip, shape, until_s)):
             if index in chosen:
                 image = Image.fromarray(frame.to_ndarray(format="rgb24"))
                 image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX)
                 kept.append(SampledFrame(image=image, at_s=float(frame.time or 0.0), index=index))
     except (av.FFmpegError, OSError, IndexError) as error:
+        if getattr(error, "errno", None) == errno.ENOMEM:
+            raise MemoryError from error
         raise ClipUnreadable(f"the clip can't be decoded: {type(error).__name__}") from error
     return tuple(kept)
 
@@ -102,11 +108,12 @@ def split_sheet(sheet: Image.Image, columns: int, rows: int) -> Iterator[Image.I
             yield sheet.crop((left, top, left + width, top + height))
 
 
-def open_image(source: Path | str | bytes, size: tuple[int, int] | None = None) -> Image.Image:
+def open_image(source: Path | str | bytes | IO[bytes], size: tuple[int, int] | None = None) -> Image.Image:
     """A single picture (a thumbnail, an upload that was cleaned) as RGB pixels. Raises ClipUnreadable for an animation,
     of which only the first picture would be looked at, and NotAsOrdered, before decoding, for one not of `size`.
     """
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with Image.open(file, formats=PICTURE_FORMATS) as image:
         if size is not None and image.size != size:
             raise NotAsOrdered(f"a picture of {image.size}, reported as {size}")
         if getattr(image, "n_frames", 1) != 1:
@@ -114,16 +121,26 @@ def open_image(source: Path | str | bytes, size: tuple[int, int] | None = None) 
         return image.convert("RGB")
 
 
-def _frames(path: Path, shape: ClipShape | None, until_s: float) -> Iterator[av.VideoFrame]:
+class _Nameless:
+    """A file as the decoder takes it: what is only a descriptor has a number for a name, which it refuses."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _frames(clip: IO[bytes], shape: ClipShape | None, until_s: float) -> Iterator[av.VideoFrame]:
     """All frames of a clip that is one picture track and nothing else. Raises ClipUnreadable and NotAsOrdered."""
     most = MAX_FRAMES if shape is None else shape.num_frames
     index = 0
-    with av.open(str(path)) as container:
+    clip.seek(0)
+    # Told what it is: left to guess, it also reads lists of other files, here or elsewhere.
+    with av.open(_Nameless(clip), "r", format="mp4") as container:
         if len(container.streams) != 1 or len(container.streams.video) != 1:
             raise ClipUnreadable(
                 f"the clip has {len(container.streams)} tracks; one, of pictures, is looked at"
             )
         stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
         if shape is not None:
             _check_size(stream.codec_context.width, stream.codec_context.height, shape)
             # A size that changes in mid-stream is refused before its pictures are allocated.

@@ -4,21 +4,20 @@ What comes back was drawn by our own encoder from pixels alone: no metadata, no 
 its format: a photograph of 5 MB as JPEG has 13 MB as PNG.
 """
 
-import base64
 import io
-import json
 import math
-import os
 import re
 import struct
-import subprocess
-import sys
+import tempfile
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import IO, Any, Final
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from moderation.limited_process import LimitedProcessEnded, LimitedProcesses, Limits, NoLimitedProcess
 
 MAX_BYTES: Final = 20 * 2**20
 MAX_PIXELS: Final = 24_000_000
@@ -32,6 +31,8 @@ QUALITY: Final = 92
 MEMORY_LIMIT_BYTES: Final = 1024 * 2**20
 CPU_LIMIT_S: Final = 10
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+MAX_ANSWER_BYTES: Final = 32 * 2**20
+"""Of an image made anew: 2048 x 2048 pixels of noise have 12 MB as PNG."""
 TIMEOUT_S: Final = 20.0
 MAX_SCANS: Final = 100
 """Of a progressive JPEG, whose every scan is a pass over all pixels; encoders write about ten."""
@@ -110,11 +111,11 @@ def clean_image(
     Decoding runs in a process of its own with limits on memory and CPU time. Raises ImageRefused.
     """
     found = check_image(data, field=field, declared_type=declared_type, max_bytes=max_bytes)
-    answer = _in_limited_process(data, found, max_pixels, timeout_s, field)
+    answer, made = _in_limited_process(data, found, max_pixels, timeout_s, field)
     if "problem" in answer:
         raise ImageRefused(ImageProblem(answer["problem"]), answer["message"], field=field)
     return CleanImage(
-        data=base64.b64decode(answer["data"]),
+        data=made,
         media_type=f"image/{found}",
         width_px=int(answer["width_px"]),
         height_px=int(answer["height_px"]),
@@ -261,77 +262,39 @@ def _too_costly(field: str) -> ImageRefused:
 
 def _in_limited_process(
     data: bytes, expected: ImageFormat, max_pixels: int, timeout_s: float, field: str
-) -> dict[str, str]:
-    costly = _too_costly(field)
+) -> tuple[dict[str, str], bytes]:
+    limits = Limits(
+        wall_s=timeout_s, cpu_s=CPU_LIMIT_S, memory_bytes=MEMORY_LIMIT_BYTES, answer_bytes=MAX_ANSWER_BYTES
+    )
+    question = {"format": expected, "max_pixels": max_pixels}
     try:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-I",
-                "-c",
-                _CHILD,
-                os.path.dirname(os.path.dirname(__file__)),
-                expected,
-                str(max_pixels),
-            ],
-            input=data,
-            capture_output=True,
-            timeout=timeout_s,
-            env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PATH": os.environ.get("PATH", "")},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise costly from None
-    if done.returncode != 0:
-        raise costly
+        with (
+            tempfile.TemporaryFile() as file,
+            LimitedProcesses("moderation.images:clean_here", limits) as one,
+        ):
+            file.write(data)
+            file.seek(0)
+            return one.ask(question, [file])
+    except (LimitedProcessEnded, NoLimitedProcess):
+        raise _too_costly(field) from None
+
+
+def clean_here(
+    question: Mapping[str, Any], files: Sequence[IO[bytes]]
+) -> tuple[Mapping[str, object], Iterable[bytes]]:
+    """The task of the limited process: a file's pixels, written anew."""
+    data, found = files[0].read(), ImageFormat(question["format"])
     try:
-        answer: dict[str, str] = json.loads(done.stdout)
-    except ValueError:
-        raise costly from None
-    return answer
-
-
-_CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from moderation.images import child_main; child_main()"
-
-
-def child_main() -> None:
-    """The limited process: reads bytes from stdin, answers JSON on stdout."""
-    _limit_this_process()
-    data = sys.stdin.buffer.read()
-    try:
-        image = decode_and_strip(data, ImageFormat(sys.argv[2]), int(sys.argv[3]))
-        image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        match ImageFormat(sys.argv[2]):
-            case ImageFormat.PNG:
-                image.save(out, "PNG", compress_level=3)
-            case ImageFormat.JPEG:
-                image.save(out, "JPEG", quality=QUALITY, subsampling=0)
-            case ImageFormat.WEBP:
-                image.save(out, "WEBP", quality=QUALITY, lossless=data[12:16] == b"VP8L")
-        answer = {
-            "data": base64.b64encode(out.getvalue()).decode(),
-            "width_px": str(image.width),
-            "height_px": str(image.height),
-        }
+        image = decode_and_strip(data, found, question["max_pixels"])
     except ImageRefused as refused:
-        answer = {"problem": refused.problem.value, "message": str(refused)}
-    sys.stdout.write(json.dumps(answer))
-
-
-def _limit_this_process() -> None:
-    try:
-        import resource  # absent on Windows, where the timeout alone holds
-    except ImportError:
-        return
-    for kind, limit in (
-        (resource.RLIMIT_CPU, CPU_LIMIT_S),
-        (resource.RLIMIT_AS, MEMORY_LIMIT_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        try:
-            resource.setrlimit(kind, (limit, limit))
-        except (ValueError, OSError):
-            continue  # macOS refuses some of them; the others and the timeout hold
+        return {"problem": refused.problem, "message": str(refused)}, ()
+    image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    match found:
+        case ImageFormat.PNG:
+            image.save(out, "PNG", compress_level=3)
+        case ImageFormat.JPEG:
+            image.save(out, "JPEG", quality=QUALITY, subsampling=0)
+        case ImageFormat.WEBP:
+            image.save(out, "WEBP", quality=QUALITY, lossless=data[12:16] == b"VP8L")
+    return {"width_px": image.width, "height_px": image.height}, (out.getvalue(),)

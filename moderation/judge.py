@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from moderation.classifier import Classifier
-from moderation.frames import ClipShape, SampledFrame, open_image, sample_frames, split_sheet
+from moderation.clip_pictures import ClipDecoder
+from moderation.frames import ClipShape, SampledFrame, open_image, split_sheet
 from moderation.policy import ClassifierPolicy, Policy
 from moderation.verdict import (
     CLASSIFIER_ERROR,
@@ -24,12 +25,13 @@ from moderation.verdict import (
 
 
 def judge_clip(
-    video: Path | str,
+    video: Path,
     classifier: Classifier,
     policy: Policy,
     *,
-    thumbnail: Path | str | bytes | None = None,
-    spritesheet: Path | str | bytes | None = None,
+    decoder: ClipDecoder,
+    thumbnail: Path | None = None,
+    spritesheet: Path | None = None,
     sheet_columns: int | None = None,
     sheet_rows: int | None = None,
     shape: ClipShape | None = None,
@@ -38,18 +40,17 @@ def judge_clip(
 
     A spritesheet is judged picture by picture when its columns and rows are known, and as a whole otherwise.
     Errors of decoding or of the classifier become a finding for review. Raises NotAsOrdered where the files are not of
-    `shape`: nobody has to look at those.
+    `shape`, or end what decodes them: nobody has to look at those.
     """
     try:
-        rulings = [_judge_frames(sample_frames(video, shape), Surface.VIDEO, classifier, policy)]
-        if thumbnail is not None:
-            picture = open_image(thumbnail, shape.thumbnail if shape is not None else None)
-            rulings.append(_judge_pictures([picture], Surface.THUMBNAIL, classifier, policy))
-        if spritesheet is not None:
-            sheet = open_image(spritesheet, shape.spritesheet if shape is not None else None)
-            pictures = [sheet]
+        seen = decoder.pictures(video, thumbnail=thumbnail, spritesheet=spritesheet, shape=shape)
+        rulings = [_judge_frames(seen.frames, Surface.VIDEO, classifier, policy)]
+        if seen.thumbnail is not None:
+            rulings.append(_judge_pictures([seen.thumbnail], Surface.THUMBNAIL, classifier, policy))
+        if seen.spritesheet is not None:
+            pictures = [seen.spritesheet]
             if sheet_columns and sheet_rows:
-                pictures = list(split_sheet(sheet, sheet_columns, sheet_rows))
+                pictures = list(split_sheet(seen.spritesheet, sheet_columns, sheet_rows))
             rulings.append(_judge_pictures(pictures, Surface.SPRITESHEET, classifier, policy))
         return combine(rulings)
     except NotAsOrdered:

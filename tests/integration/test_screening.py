@@ -25,6 +25,7 @@ from backend.studio import Studio
 from jobs.moderation_steps import MOST_BEGUN, moderation_steps
 from jobs.moderator import make_judges
 from jobs.take_step import BegunStep
+from moderation.clip_pictures import ClipDecoder
 from moderation.fake_classifier import FakeClassifier
 from moderation.policy import default_policy
 from moderation.verdict import Finding, Ruling, Surface, Verdict
@@ -201,7 +202,7 @@ async def test_an_image_that_ends_whoever_opens_it_goes_to_a_person_unopened(
         opened.append(data)
         return finds(Verdict.ALLOW)(data)
 
-    clip, _image, unopened = make_judges(FakeClassifier(), default_policy())
+    clip, _image, unopened = make_judges(FakeClassifier(), default_policy(), ClipDecoder())
     steps = moderation_steps(clip, image, unopened)
     await steps[Consumer.SCREEN_INPUT](studio, BegunStep(subject=job_id, payload={}, begun=begun))
     tried_again = begun <= MOST_BEGUN

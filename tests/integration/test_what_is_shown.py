@@ -35,6 +35,7 @@ from backend.studio import Studio
 from jobs.moderation_steps import MOST_BEGUN, moderation_steps
 from jobs.moderator import make_judges
 from jobs.take_step import BegunStep
+from moderation.clip_pictures import ClipDecoder
 from moderation.fake_classifier import FakeClassifier
 from moderation.policy import default_policy
 from moderation.verdict import Ruling
@@ -268,7 +269,7 @@ async def test_a_clip_that_ends_whoever_opens_it_goes_to_a_person_unopened(
         opened.append(files)
         return judge(Decision.ALLOW)(files)
 
-    _clip, image, unopened = make_judges(FakeClassifier(), default_policy())
+    _clip, image, unopened = make_judges(FakeClassifier(), default_policy(), ClipDecoder())
     steps = moderation_steps(clip, image, unopened)
     await steps[Consumer.MODERATE](studio, BegunStep(subject=order.job_id, payload={}, begun=begun))
     tried_again = begun <= MOST_BEGUN

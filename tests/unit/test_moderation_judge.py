@@ -1,20 +1,48 @@
-from collections.abc import Sequence
+import functools
+import io
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from moderation.clip_pictures import ClipDecoder
 from moderation.fake_classifier import CYAN, MAGENTA, FakeClassifier
 from moderation.frames import ClipShape, ClipUnreadable, choose, sample_frames
-from moderation.judge import clause_scores, judge_clip, judge_image
+from moderation.judge import clause_scores, judge_image
+from moderation.judge import judge_clip as judge_clip_with
+from moderation.limited_process import Limits
 from moderation.policy import default_policy
 from moderation.verdict import CLASSIFIER_ERROR, NotAsOrdered, Surface, Verdict
 
 GREY = (90, 90, 90)
 POLICY = default_policy()
+FRAME: Final = {"size": [1, 1], "at_s": 0.0, "index": 0}
+ODD_ANSWERS: Final[list[tuple[dict[str, object], bytes]]] = [
+    ({}, b""),
+    ({"frames": [], "beside": {"thumbnail": [1, 1]}}, b"rgb"),
+    ({"frames": [FRAME], "beside": {}}, b""),
+    ({"frames": [FRAME] * 1000, "beside": {"thumbnail": [1, 1]}}, b"rgb" * 1001),
+    ({"frames": [{**FRAME, "size": [-1, -3]}], "beside": {"thumbnail": [1, 1]}}, b"rgb" * 2),
+    ({"frames": [{**FRAME, "size": "11"}], "beside": {"thumbnail": [1, 1]}}, b"rgb" * 2),
+    ({"frames": [{**FRAME, "index": float("inf")}], "beside": {"thumbnail": [1, 1]}}, b"rgb" * 2),
+    ({"frames": [FRAME], "beside": {}}, b"rgb"),
+    ({"frames": [FRAME], "beside": {"thumbnail": [0, 5]}}, b"rgb"),
+    ({"frames": 7, "beside": {"thumbnail": [1, 1]}}, b"rgb"),
+]
+DECODER = ClipDecoder()
+judge_clip = functools.partial(judge_clip_with, decoder=DECODER)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def decoder_ends() -> Iterator[None]:
+    with DECODER:
+        yield
 
 
 def picture(colour: tuple[int, int, int], share: float = 1.0) -> Image.Image:
@@ -94,20 +122,19 @@ def test_a_clip_that_cannot_be_decoded_goes_to_a_person(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0" * 500)
     assert judge_clip(broken, FakeClassifier(), POLICY).verdict is Verdict.REVIEW
-    with pytest.raises(ClipUnreadable):
-        sample_frames(broken)
+    with broken.open("rb") as file, pytest.raises(ClipUnreadable):
+        sample_frames(file)
 
 
-def test_a_clip_longer_than_is_looked_at_goes_to_a_person(
+def test_a_clip_longer_than_is_looked_at_is_not_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moderation.frames.MAX_FRAMES", 20)
-    longest = clip(tmp_path / "a.mp4", [GREY] * 20)
-    assert judge_clip(longest, FakeClassifier(), POLICY).verdict is Verdict.ALLOW
-    too_long = clip(tmp_path / "b.mp4", [GREY] * 20 + [MAGENTA])
-    ruling = judge_clip(too_long, FakeClassifier(), POLICY)
-    assert (ruling.verdict, ruling.clause) == (Verdict.REVIEW, CLASSIFIER_ERROR)
-    assert "more than 20 frames" in ruling.findings[0].detail
+    longest = io.BytesIO(clip(tmp_path / "a.mp4", [GREY] * 20).read_bytes())
+    assert len(sample_frames(longest)) == 20
+    too_long = io.BytesIO(clip(tmp_path / "b.mp4", [GREY] * 20 + [MAGENTA]).read_bytes())
+    with pytest.raises(ClipUnreadable, match="more than 20 frames"):
+        sample_frames(too_long)
 
 
 @pytest.mark.parametrize("kind", ["video", "sound"])
@@ -199,5 +226,53 @@ def test_a_clip_that_takes_too_long_to_decode_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moderation.frames.DECODED_WITHIN_S", -1.0)
+    file = io.BytesIO(clip(tmp_path / "a.mp4", [GREY] * 9).read_bytes())
     with pytest.raises(NotAsOrdered, match="not decoded"):
-        judge_clip(clip(tmp_path / "a.mp4", [GREY] * 9), FakeClassifier(), POLICY, shape=SHAPE)
+        sample_frames(file, SHAPE)
+
+
+def test_a_strangers_files_are_opened_in_a_process_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, thumbnail = clip(tmp_path / "a.mp4", [GREY] * 3), tmp_path / "t.webp"
+    picture(GREY).save(thumbnail)
+    monkeypatch.setattr("av.open", lambda *_, **__: pytest.fail("a clip was opened here"))
+    monkeypatch.setattr("PIL.Image.open", lambda *_, **__: pytest.fail("a picture was opened here"))
+    assert judge_clip(video, FakeClassifier(), POLICY, thumbnail=thumbnail).verdict is Verdict.ALLOW
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param(
+            Limits(wall_s=20.0, cpu_s=20, memory_bytes=2**20, answer_bytes=2**20),
+            marks=pytest.mark.skipif(sys.platform == "darwin", reason="macOS holds no limit of memory"),
+        ),
+        Limits(wall_s=20.0, cpu_s=20, memory_bytes=2**30, answer_bytes=100),
+    ],
+    ids=["memory", "answer"],
+)
+def test_a_clip_that_takes_more_than_is_allowed_is_its_workers_fault(tmp_path: Path, limits: Limits) -> None:
+    with ClipDecoder(limits) as decoder, pytest.raises(NotAsOrdered):
+        judge_clip_with(clip(tmp_path / "a.mp4", [GREY] * 9), FakeClassifier(), POLICY, decoder=decoder)
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_nothing_that_comes_out_of_the_process_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: tuple[dict[str, object], bytes]
+) -> None:
+    monkeypatch.setattr("moderation.limited_process.LimitedProcesses.ask", lambda *_: answer)
+    video, thumbnail = clip(tmp_path / "a.mp4", [GREY] * 3), tmp_path / "t.webp"
+    picture(GREY).save(thumbnail)
+    with pytest.raises(NotAsOrdered):
+        judge_clip(video, FakeClassifier(), POLICY, thumbnail=thumbnail)
+
+
+def test_a_clip_that_is_a_list_of_other_files_is_not_followed(tmp_path: Path) -> None:
+    clip(tmp_path / "other.mp4", [GREY] * 3)
+    listing = tmp_path / "clip.mp4"
+    listing.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    ruling = judge_clip(listing, FakeClassifier(), POLICY)
+    assert (ruling.verdict, ruling.clause) == (Verdict.REVIEW, CLASSIFIER_ERROR)
+    with listing.open("rb") as file, pytest.raises(ClipUnreadable):
+        sample_frames(file)
