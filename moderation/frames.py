@@ -76,7 +76,7 @@ def sample_frames(clip: IO[bytes], shape: ClipShape | None = None) -> tuple[Samp
         kept = []
         for index, frame in enumerate(_frames(clip, shape, until_s)):
             if index in chosen:
-                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                image = Image.fromarray(frame.reformat(format="rgb24", threads=1).to_ndarray())
                 image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX)
                 kept.append(SampledFrame(image=image, at_s=float(frame.time or 0.0), index=index))
     except (av.FFmpegError, OSError, IndexError) as error:
@@ -140,6 +140,7 @@ def _frames(clip: IO[bytes], shape: ClipShape | None, until_s: float) -> Iterato
                 f"the clip has {len(container.streams)} tracks; one, of pictures, is looked at"
             )
         stream = container.streams.video[0]
+        # One thread here and below: a process with limits may start none.
         stream.codec_context.thread_count = 1
         if shape is not None:
             _check_size(stream.codec_context.width, stream.codec_context.height, shape)
@@ -168,5 +169,5 @@ def _check_size(width: int, height: int, shape: ClipShape) -> None:
 
 
 def _thumbnail(frame: av.VideoFrame) -> npt.NDArray[np.float32]:
-    small = frame.reformat(width=16, height=16, format="rgb24").to_ndarray()
+    small = frame.reformat(width=16, height=16, format="rgb24", threads=1).to_ndarray()
     return small.astype(np.float32) / 255.0

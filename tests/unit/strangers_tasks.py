@@ -1,5 +1,6 @@
 """What a file might have a limited process do, as tasks of `moderation.limited_process`."""
 
+import _thread
 import contextlib
 import os
 import signal
@@ -61,11 +62,14 @@ def _refused() -> Iterator[str]:
         "file": lambda: open("/etc/passwd"),  # noqa: SIM115
         "network": lambda: socket.socket(socket.AF_INET),
         "pipe": os.pipe,
+        "thread": lambda: _thread.start_new_thread(print, ()),
+        "process": os.fork,
+        "signal": lambda: os.kill(os.getppid(), signal.SIGWINCH),
     }
     for name, try_it in tries.items():
         try:
             try_it()
-        except OSError:
+        except (OSError, RuntimeError):
             yield name
 
 
