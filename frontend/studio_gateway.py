@@ -213,7 +213,7 @@ class StudioGateway:
         )
         since = studio.clock.now() - _ENDED_SHOWN_FOR
         lately = [job for job in ended.items if job.ended_at is not None and job.ended_at > since]
-        return [wording.job_view(job) for job in (*under_way.items, *lately)]
+        return [wording.job_view(job, runs_it=_runs_it(who)) for job in (*under_way.items, *lately)]
 
     @_said_to_pages
     async def cancel(self, who: AccountView, job_id: str, *, seen_steps: int | None = None) -> JobView:
@@ -443,6 +443,11 @@ def _principal(who: AccountView) -> Principal:
     return Principal(
         user_id=who.user_id, account_id=who.id, role=Role(who.role), tier=who.tier, email=who.email
     )
+
+
+def _runs_it(who: AccountView) -> bool:
+    """Whether they run this studio: they are told what to do where others are told what to expect."""
+    return who.role == Role.ADMIN
 
 
 def _request(draft: Draft, *, prompt: str) -> GenerationRequest:

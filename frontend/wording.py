@@ -34,8 +34,6 @@ from moderation.verdict import CLASSIFIER_ERROR
 
 _LITTLE_FRAME_PX = 18
 _MOST_UNKNOWN_WORDS = 8
-# The pace of the first steps says little about the others: they pay for loading and warming up.
-_STEPS_BEFORE_AN_ETA = 3
 NOT_CHARGED = "You were not charged."
 
 _SAVING = "Saving the clip"
@@ -204,9 +202,9 @@ def _quicker(draft: DraftOffer) -> str:
     return f"The wait is long. A draft in {steps} steps costs {price} and is ready in {wait(draft.p50_s, draft.p90_s)}."
 
 
-def job_view(job: Job) -> JobView:
-    """A job as a strip."""
-    headline, detail = _where_it_stands(job)
+def job_view(job: Job, *, runs_it: bool = False) -> JobView:
+    """A job as a strip. `runs_it`: read by somebody who runs the studio, who can bring a worker back."""
+    headline, detail = _where_it_stands(job, runs_it=runs_it)
     stop_cost = _stop_cost(job)
     return JobView(
         id=job.id,
@@ -237,21 +235,23 @@ def job_view(job: Job) -> JobView:
     )
 
 
-def _where_it_stands(job: Job) -> tuple[str, str]:
+def _where_it_stands(job: Job, *, runs_it: bool = False) -> tuple[str, str]:
     left = wait(job.place.p50_s, job.place.p90_s) if job.place else ""
     match job.state:
         case JobState.QUEUED if job.input_verdict == "review":
             return "Waits for a moderator", "They decide about the request. Nothing is charged before."
         case JobState.QUEUED if job.input_verdict == "pending":
             return "Checking the request", ""
+        case JobState.QUEUED if _no_worker(job.place):
+            return "Waiting for a worker", _until_one_is_back(job, runs_it=runs_it)
         case JobState.QUEUED:
             # It names the model by its id; people know the title.
             reason = job.place.reason.replace(job.model, _title(job.model)) if job.place else ""
             ready = f"ready in {left}" if left else ""
             return _place(job.place, resumed=job.steps_done > 0), _join(ready, reason)
         case state if state in ON_WORKER:
-            known = left and job.steps_done >= _STEPS_BEFORE_AN_ETA
-            return _at_work(job), f"{left} left" if known else ""
+            # Before it has a pace of its own, also after it was stopped and goes on, nobody knows.
+            return _at_work(job), f"{left} left" if left and job.place and job.place.paced else ""
         case JobState.MODERATING:
             return "Checking the clip", ""
         case JobState.IN_REVIEW:
@@ -282,9 +282,20 @@ def _why_ended(job: Job) -> str:
     return f"{why}, {credits(job.charged)} charged" if job.charged else f"{why}, not charged"
 
 
+def _no_worker(place: Place | None) -> bool:
+    """Whether no live worker can run the job."""
+    return place is not None and place.position is None and bool(place.reason)
+
+
+def _until_one_is_back(job: Job, *, runs_it: bool) -> str:
+    model = _title(job.model)
+    if not runs_it:
+        return f"No machine that runs {model} is there just now. It starts when one is back; nothing is charged before."
+    why = _sentence_case(job.place.reason.replace(job.model, model)) if job.place else ""
+    return f"{why}. Start one that can: zoetrope doctor on its host says what it lacks."
+
+
 def _place(place: Place | None, *, resumed: bool) -> str:
-    if place is not None and place.position is None and place.reason:
-        return "Waiting for a worker"
     if place is None or place.position is None:
         return "Waiting to go on" if resumed else "In the queue"
     if place.position <= 1:

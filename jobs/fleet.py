@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
-from backend.contracts import AttemptPhase, Heartbeat
+from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat
 from backend.domain.attempt import LEASE, Slot
 from backend.domain.quarantine import Takes
 from backend.domain.scheduling import WorkerView
@@ -12,23 +12,46 @@ PREFETCH_S = 3.0
 """A worker counts as idle when its current job is expected to end within this, so that none waits for its order."""
 
 
+PACED_STEPS = 3
+"""Steps of an attempt's own before they say how fast it goes: the first ones pay for loading and compiling."""
+
+
 @dataclass
 class Occupant:
-    """An attempt in a slot, alone or with others of its batch. `left_s`: expected seconds of its own."""
+    """An attempt in a slot, alone or with others of its batch.
+
+    `gpu_s`: the work it has from where it began or went on, and `done` the share of that; `own_steps` are counted from
+    there too. `steps_left` to the clip's end, at `step_s` each.
+    """
 
     job_id: str
     attempt_id: str
     recipe: str
     gpu_s: float
     done: float = 0.0
+    own_steps: int = 0
+    steps_left: int = 0
     step_s: float | None = None
-    steps: int = 0
+
+    @property
+    def paced(self) -> bool:
+        """Whether its own steps say how fast it goes."""
+        return self.step_s is not None and self.own_steps >= PACED_STEPS
 
     def left_s(self, speed: float) -> float:
-        """By the worker's own step time once there is one, else by the expected work."""
-        if self.step_s is not None and self.steps:
-            return max(0.0, self.step_s * self.steps * (1 - self.done)) + 0.2
+        """Expected seconds of its own: by its own pace once there is one, else by the expected work."""
+        if self.step_s is not None and self.paced:
+            return self.step_s * self.steps_left + 0.2
         return max(0.0, self.gpu_s * speed * (1 - self.done))
+
+    def saw(self, status: AttemptStatus) -> None:
+        """Where its worker says it stands."""
+        at_end = status.phase in {AttemptPhase.DECODING, AttemptPhase.UPLOADING}
+        had = status.steps - status.resumed_from_step
+        self.own_steps = max(0, status.step - status.resumed_from_step)
+        self.steps_left = 0 if at_end else max(0, status.steps - status.step)
+        self.done = 1.0 if at_end or had <= 0 else min(1.0, self.own_steps / had)
+        self.step_s = status.step_s
 
 
 @dataclass
@@ -79,10 +102,7 @@ class Fleet:
         for status in heartbeat.attempts:
             occupant = occupants.get(status.attempt_id)
             if occupant is not None and status.steps:
-                near_end = status.phase in {AttemptPhase.DECODING, AttemptPhase.UPLOADING}
-                occupant.done = 1.0 if near_end else status.step / status.steps
-                occupant.steps = status.steps
-                occupant.step_s = status.step_s
+                occupant.saw(status)
         self._workers[heartbeat.worker_id] = worker
         return changed
 
@@ -195,12 +215,22 @@ class Fleet:
                     return ahead + _left_s(together, speed)
         return None
 
+    def paced(self, job_id: str) -> bool:
+        """Whether a job on a worker has a pace of its own, so that what is left of it is known."""
+        return any(
+            occupant.paced
+            for worker in self._workers.values()
+            for together in worker.slots.values()
+            for occupant in together
+            if occupant.job_id == job_id
+        )
+
     def loading(self, recipe: str, now_s: float) -> bool:
         """Whether some live worker loads this model now."""
         return any(w.loading == recipe for w in self.live(now_s))
 
 
 def _left_s(together: Sequence[Occupant], speed: float) -> float:
-    """Expected seconds of one pass. Its steps take all members' time at once; before the first, their work adds up."""
-    stepping = [occupant.left_s(speed) for occupant in together if occupant.step_s is not None]
-    return max(stepping) if stepping else sum(occupant.left_s(speed) for occupant in together)
+    """Expected seconds of one pass. Its steps take all members' time at once; without a pace, their work adds up."""
+    paced = [occupant.left_s(speed) for occupant in together if occupant.paced]
+    return max(paced) if paced else sum(occupant.left_s(speed) for occupant in together)

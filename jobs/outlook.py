@@ -43,7 +43,7 @@ class Outlook:
             if left_s is None:
                 return None
             late_s = self.fleet.left_s_of(job_id, self.speeds.p90) or left_s
-            return self._answer(0, len(self.queue), left_s, late_s, "")
+            return self._answer(0, len(self.queue), left_s, late_s, "", paced=self.fleet.paced(job_id))
         job = self.queue.waiting_job(job_id)
         if place.position is None or job is None:
             return self._answer(None, place.of, None, None, place.reason)
@@ -142,7 +142,14 @@ class Outlook:
         return "; ".join(parts)
 
     def _answer(
-        self, position: int | None, of: int, end_s: float | None, late_s: float | None, reason: str
+        self,
+        position: int | None,
+        of: int,
+        end_s: float | None,
+        late_s: float | None,
+        reason: str,
+        *,
+        paced: bool = False,
     ) -> dict[str, object]:
         return {
             "position": position,
@@ -150,6 +157,7 @@ class Outlook:
             "p50_s": None if end_s is None else end_s + self.speeds.after_p50_s,
             "p90_s": None if late_s is None else late_s + self.speeds.after_p90_s,
             "reason": reason,
+            "paced": paced,
         }
 
 

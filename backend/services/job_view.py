@@ -16,13 +16,17 @@ from backend.services.stop_cost import cost_of, stop_steps
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceView:
-    """Place in the queue and when the clip will be done. Seconds from `asked_at`. `position` counts from 1."""
+    """Place in the queue and when the clip will be done. Seconds from now. `position` counts from 1.
+
+    `paced`: on a worker, and the seconds follow from its own steps.
+    """
 
     position: int | None
     of: int
     p50_s: float | None
     p90_s: float | None
     reason: str
+    paced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,4 +45,5 @@ def _place(data: dict[str, object]) -> PlaceView:
         p50_s=cast("float | None", data.get("p50_s")),
         p90_s=cast("float | None", data.get("p90_s")),
         reason=str(data.get("reason", "")),
+        paced=bool(data.get("paced")),
     )

@@ -35,7 +35,7 @@ _JOB = """
          ELSE '' END AS batch_key
 """
 _JOBS = f"""
-    SELECT {_JOB}, j.state, j.steps_done, a.id AS attempt_id, a.worker_id, a.slot
+    SELECT {_JOB}, j.state, coalesce(a.steps_done, 0) AS own_steps_done, a.id AS attempt_id, a.worker_id, a.slot
     FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.state = ANY(:live)
     WHERE j.state = ANY(:states) AND j.input_verdict = 'allow' {{which}}
 """
@@ -57,7 +57,10 @@ PAGE = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobNow:
-    """A job as the scheduler must know it. `attempt_id` and `worker_id` are those of its live attempt."""
+    """A job as the scheduler must know it. `attempt_id` and `worker_id` are those of its live attempt.
+
+    `done`: which share of the job's `gpu_s`, that is of what its checkpoint leaves to do, that attempt did.
+    """
 
     job: QueuedJob
     waiting: bool
@@ -216,6 +219,11 @@ def _batching() -> dict[str, object]:
     return {"batched": batched, "alone_after": _ALONE_AFTER}
 
 
+def _done(row: Row[Any]) -> float:
+    kept = row.checkpoint_step or 0
+    return max(0, row.own_steps_done - kept) / (row.steps - kept) if row.steps > kept else 0.0
+
+
 def _job_now(row: Row[Any], tiers: Mapping[str, Tier]) -> JobNow:
     return JobNow(
         job=_queued_job(row, tiers),
@@ -223,7 +231,7 @@ def _job_now(row: Row[Any], tiers: Mapping[str, Tier]) -> JobNow:
         attempt_id=row.attempt_id,
         worker_id=row.worker_id,
         slot=row.slot,
-        done=row.steps_done / row.steps if row.steps else 0.0,
+        done=_done(row),
     )
 
 

@@ -128,6 +128,30 @@ async def test_a_preempted_job_waits_again_with_its_checkpoint_and_pays_its_quot
     assert (await _balance(studio, creator))[0] == before - job.quoted
 
 
+async def test_a_new_leader_reckons_with_what_a_checkpoint_leaves_and_the_new_attempt_did(
+    studio: Studio, worker: MessageWorker, creator: Principal
+) -> None:
+    job = await submit(studio, creator)
+    steps, whole = job.num_inference_steps, (await _job(studio, job.id)).gpu_s
+    order = await worker.take(job.id)
+    await preempt_generation(studio, await lead(studio), attempt_id=order.attempt_id)
+    await worker.step(order, 12)
+    kept = _checkpoint(order, 10)
+    await accept_report(studio, worker.report(order, Outcome.PREEMPTED, checkpoint=kept))
+    other = MessageWorker(studio, worker_id="w2")
+    second = await other.take(job.id)
+
+    async def known() -> tuple[float, float]:
+        async with studio.db.reading() as session:
+            (now,) = (await read_jobs(session, {}, [job.id])).values()
+        return now.job.gpu_s, now.done
+
+    left = pytest.approx(whole * (1 - 10 / steps))
+    assert await known() == (left, 0.0)
+    await other.step(second, 13)
+    assert await known() == (left, pytest.approx(3 / (steps - 10)))
+
+
 async def test_being_preempted_for_ever_never_fails_a_job(
     studio: Studio, worker: MessageWorker, creator: Principal
 ) -> None:

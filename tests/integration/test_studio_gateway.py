@@ -103,6 +103,24 @@ async def test_a_wrong_field_is_named_as_the_composer_names_it(
     assert await gateway.jobs(creator) == []
 
 
+async def test_only_who_runs_the_studio_is_told_to_start_a_worker(
+    studio: Studio, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody_serves(question: dict[str, object]) -> dict[str, object]:
+        place = {"position": None, "of": 1, "reason": "no live worker can run mini"}
+        return {"places": {sent.id: place}} if question["ask"] == "places" else {}
+
+    told = []
+    for role in (Role.CREATOR, Role.ADMIN):
+        who = await _come_in(studio, gateway, await make_creator(studio, credits=100, role=role))
+        sent = await gateway.submit(who, RED)
+        monkeypatch.setattr(studio.wakeups, "ask_leader", nobody_serves)
+        (job,) = await gateway.jobs(who)
+        told.append("zoetrope doctor" in job.detail)
+        monkeypatch.undo()
+    assert told == [False, True]
+
+
 async def test_two_presses_of_one_button_are_one_job(gateway: Gateway, creator: AccountView) -> None:
     pressed = Draft(prompt=RED.prompt, model="mini", size="", seconds="", idempotency_key="one-press")
     assert (await gateway.submit(creator, pressed)).id == (await gateway.submit(creator, pressed)).id

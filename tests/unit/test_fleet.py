@@ -1,5 +1,7 @@
 """The leader's picture of the workers: slots, prefetching, and who has fallen silent."""
 
+import pytest
+
 from backend.contracts import AttemptPhase, AttemptStatus, Hardware, Heartbeat
 from backend.domain.attempt import Slot
 from backend.domain.quarantine import Takes
@@ -19,7 +21,9 @@ def beat(worker: str = "w1", *statuses: AttemptStatus, draining: bool = False) -
     )
 
 
-def status(attempt: str, step: int, steps: int = 100, step_s: float = 1.0) -> AttemptStatus:
+def status(
+    attempt: str, step: int, steps: int = 100, step_s: float | None = 1.0, resumed: int = 0
+) -> AttemptStatus:
     return AttemptStatus(
         attempt_id=attempt,
         job_id=f"job-{attempt}",
@@ -28,6 +32,7 @@ def status(attempt: str, step: int, steps: int = 100, step_s: float = 1.0) -> At
         step=step,
         steps=steps,
         step_s=step_s,
+        resumed_from_step=resumed,
     )
 
 
@@ -97,3 +102,26 @@ def test_time_left_counts_what_runs_before() -> None:
     assert fleet.left_s_of("job-b", 1.0) == 12
     assert fleet.left_s_of("job-b", 1.5) == 18
     assert fleet.left_s_of("job-unknown", 1.0) is None
+
+
+def test_what_is_left_after_a_resume_counts_the_steps_before_it_once_and_goes_down_evenly() -> None:
+    """The queue's work of a job with a checkpoint is what the checkpoint leaves: 50 of 100 steps, a second each."""
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    fleet.occupy("w1", Slot.RUN, occupant("a", gpu_s=50))
+    left = []
+    # The first step pays for loading; it says so with the half minute it took.
+    for step, step_s in ((0, None), (51, 30.0), (52, 1.0), (53, 1.0), (54, 1.0)):
+        fleet.saw(beat("w1", status("a", step, step_s=step_s, resumed=50 if step else 0)), 1)
+        left.append(fleet.left_s_of("job-a", 1.0))
+    assert left == pytest.approx([50, 49, 48, 47.2, 46.2])
+
+
+def test_a_pace_is_an_attempts_own_also_when_it_goes_on_where_another_stopped() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    fleet.occupy("w1", Slot.RUN, occupant("a", gpu_s=50))
+    fleet.saw(beat("w1", status("a", 52, resumed=50)), 1)
+    assert not fleet.paced("job-a")
+    fleet.saw(beat("w1", status("a", 53, resumed=50)), 2)
+    assert fleet.paced("job-a")

@@ -106,9 +106,11 @@ def test_a_parameter_reads_as_elsewhere_and_keeps_what_programs_write() -> None:
     assert (params["Size"].value, params["Size"].raw) == ("288 × 288", "288x288")
 
 
-@pytest.mark.parametrize(("done", "said"), [(0, ""), (2, ""), (3, "About 12 s left"), (9, "About 12 s left")])
-def test_the_time_left_is_said_once_some_steps_show_the_pace(done: int, said: str) -> None:
-    assert wording.job_view(_job(steps_done=done)).detail == said
+def test_the_time_left_is_said_once_the_pace_is_known_however_many_steps_were_done_before() -> None:
+    job = _job(steps_done=9)
+    assert job.place is not None
+    assert wording.job_view(job).detail == ""
+    assert wording.job_view(replace(job, place=replace(job.place, paced=True))).detail == "About 12 s left"
 
 
 def test_who_waits_is_told_when_it_is_ready_and_why_not_yet() -> None:
@@ -117,10 +119,22 @@ def test_who_waits_is_told_when_it_is_ready_and_why_not_yet() -> None:
     assert (view.headline, view.detail) == ("2nd of 14", "Ready in about 40 to 70 s, a worker is loading")
 
 
-def test_who_waits_for_a_worker_reads_the_models_title() -> None:
+def test_who_waits_for_a_worker_reads_what_that_means_and_who_runs_the_studio_what_to_do() -> None:
     place = PlaceView(position=None, of=1, p50_s=None, p90_s=None, reason="no live worker can run mini")
-    view = wording.job_view(_job(state=JobState.QUEUED, place=place))
-    assert (view.headline, view.detail) == ("Waiting for a worker", "No live worker can run Mini")
+    job = _job(state=JobState.QUEUED, place=place)
+    means = (
+        "No machine that runs Mini is there just now. It starts when one is back; nothing is charged before."
+    )
+    view = wording.job_view(job)
+    assert (view.headline, view.detail) == ("Waiting for a worker", means)
+    todo = "No live worker can run Mini. Start one that can: zoetrope doctor on its host says what it lacks."
+    assert wording.job_view(job, runs_it=True).detail == todo
+    small = "no live worker has the 24 GB of memory that mini needs"
+    job = replace(job, place=replace(place, reason=small))
+    assert wording.job_view(job).detail == means
+    assert wording.job_view(job, runs_it=True).detail.startswith(
+        "No live worker has the 24 GB of memory that Mini"
+    )
 
 
 @pytest.mark.parametrize(
