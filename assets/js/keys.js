@@ -1,5 +1,7 @@
 // Keys of the rooms with many clips: they press the buttons that are on the page, so they can do nothing that those can't.
 
+import { openDialog } from "./dialogs.js";
+
 const typing = (target) => target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
 const tiles = () => [...document.querySelectorAll("[data-tile]")].filter((tile) => tile.offsetParent !== null);
 const current = () => document.activeElement?.closest?.("[data-tile]") ?? null;
@@ -72,11 +74,8 @@ const KEYS = {
   ArrowRight: () => moveBeside("ArrowRight") || press("right"),
   ArrowUp: () => moveBeside("ArrowUp"),
   ArrowDown: () => moveBeside("ArrowDown"),
-  "?": () => {
-    const help = document.getElementById("keys-help");
-    if (help && !help.open) help.showModal();
-    return Boolean(help);
-  },
+  Escape: () => !document.querySelector("details[data-menu][open]") && press("back"),
+  "?": () => openDialog("keys-help"),
 };
 
 const PLAYER_KEYS = {

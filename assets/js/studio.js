@@ -7,9 +7,11 @@ import { readPagesAhead } from "./ahead.js";
 import { switchTheme } from "./appearance.js";
 import { draftWhenDrawn, restoreDraft, draftSent } from "./composer.js";
 import { watchForms } from "./account.js";
+import { openDialog } from "./dialogs.js";
 import { watchKeys } from "./keys.js";
 import { showSecret } from "./secret.js";
 import { toast } from "./toast.js";
+import { watchWayBack } from "./way_back.js";
 
 /** A clip is ready: in a tab that nobody looks at, its title says so until somebody does. */
 function arrived({ prompt, href, quiet }) {
@@ -26,30 +28,8 @@ function arrived({ prompt, href, quiet }) {
   if (!quiet) toast({ text: `Your clip is ready: ${prompt}`, tone: "good", action: "Open", href });
 }
 
-const dialog = (id) => document.getElementById(id);
-
 // An event may come before the page that it changes is drawn.
 const MOST_FRAMES = 120;
-function open(found) {
-  if (!found || found.open) return;
-  const around = [];
-  for (let at = document.activeElement; at && at !== document.body; at = at.parentElement) around.push(at);
-  found.showModal();
-  found.querySelector("form input:not([type=hidden]), form textarea")?.focus();
-  // The browser gives the focus back to where it was. That may be gone: then to the nearest that is left around it.
-  found.addEventListener(
-    "close",
-    () => {
-      const now = document.activeElement;
-      if (now !== document.body && !found.contains(now)) return;
-      const near = around.find((one) => one.isConnected);
-      const place = near?.querySelector("a[href], button:not(:disabled)") ?? document.getElementById("stage");
-      place?.focus({ preventScroll: true });
-    },
-    { once: true },
-  );
-}
-
 const early = window.zoetrope?.early ?? [];
 
 window.zoetrope = {
@@ -58,8 +38,8 @@ window.zoetrope = {
   draftSent,
   showSecret,
   toast,
-  open: (id) => open(dialog(id)),
-  close: (id) => dialog(id)?.close(),
+  open: openDialog,
+  close: (id) => document.getElementById(id)?.close(),
   arrived,
   creditsChanged: () => document.querySelector("[data-requote]")?.click(),
   // React Router's own state stays with the entry: going back and forth works as before.
@@ -82,7 +62,7 @@ window.zoetrope = {
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
-  if (opener) window.zoetrope.open(opener.dataset.opens);
+  if (opener) openDialog(opener.dataset.opens);
 
   const closer = event.target.closest("[data-closes]");
   if (closer) closer.closest("dialog")?.close();
@@ -125,5 +105,6 @@ for (const { name, values, answer } of early) answer(window.zoetrope[name]?.(...
 
 watchForms();
 watchKeys();
+watchWayBack();
 readPagesAhead();
 document.documentElement.dataset.ready = "";

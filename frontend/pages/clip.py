@@ -25,6 +25,7 @@ _KEYS = (
     ("f", "favourite"),
     ("u", "use these settings"),
     ("d", "delete"),
+    ("esc", "back to the gallery"),
     ("?", "this list"),
 )
 _DELETE = {"data-opens": "delete-clip", "data-page-verb": "delete"}
@@ -216,7 +217,13 @@ def _beside(clip_id: Any, label: str, name: str, key: str) -> rx.Component:
 
 def _way_back() -> rx.Component:
     return rx.el.div(
-        rx.el.a(icon("left"), "Gallery", href="/gallery", class_name="way-back"),
+        rx.el.a(
+            icon("left"),
+            "Gallery",
+            href="/gallery",
+            class_name="way-back",
+            custom_attrs={"data-page-verb": "back"},
+        ),
         rx.el.div(
             _beside(Clip.clip.newer_id, "Newer clip", "left", "←"),
             _beside(Clip.clip.older_id, "Older clip", "right", "→"),

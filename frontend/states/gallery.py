@@ -17,6 +17,7 @@ SHOWS = ("ready", "favourites", "review", "blocked", "stopped", "all")
 MOST_WORDS_CHARS = 200
 PAGE = 40
 MOST_READ_AT_ONCE = 100
+MOST_READ_AGAIN = 400
 
 
 class Gallery(Jobs):
@@ -70,14 +71,17 @@ class Gallery(Jobs):
 
     @rx.event
     async def open(self) -> list[EventSpec] | None:
-        """Read the first page, searched and filtered as the address says."""
+        """Read what the address asks for, searched and filtered: as far as it was read before, or the first page."""
         who = await self._who()
         asked = self.router.url.query_parameters
         show, search = asked.get("show", ""), asked.get("q", "")
+        before = (self.show, self.search)
         self.show = show if show in SHOWS else "ready"
         self.search = search.strip()[:MOST_WORDS_CHARS]
         self.selecting = False
-        await self._read_wall(who)
+        # Who comes back from a clip finds its place.
+        kept = len(self.clips) if (self.show, self.search) == before else 0
+        await self._read_wall(who, at_least=min(kept, MOST_READ_AGAIN))
         return [browser.set_field("[data-search]", self.search), *self._arrive()]
 
     def _arrive(self) -> list[EventSpec]:

@@ -24,6 +24,8 @@ COALESCE_S = 0.15
 AWAY = "The studio could not read your jobs just now."
 # These pages show by themselves that a clip arrived.
 _SHOW_ARRIVALS = ("/", "/progress", "/gallery")
+# Who decides there about a clip of their own has just been told; and what they look at is covered by no other notice.
+_LEFT_IN_PEACE = "/moderation"
 NO_JOB = JobView(id="", prompt="", model="", state="", facts="", headline="")
 
 
@@ -182,6 +184,9 @@ class Jobs(Session):
     def _news(self) -> list[EventSpec]:
         """What this page does not show by itself: clips that arrived, jobs that ended without one."""
         path = str(self.router.url.path).rstrip("/") or "/"
+        if path == _LEFT_IN_PEACE:
+            quiet, self._arrived, self._ended = self._arrived, [], []
+            return [browser.arrived(clip.prompt, f"/clips/{clip.id}", quiet=True) for clip in quiet]
         news = [
             browser.arrived(
                 clip.prompt, f"/clips/{clip.id}", quiet=path in (*_SHOW_ARRIVALS, f"/clips/{clip.id}")

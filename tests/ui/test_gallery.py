@@ -299,3 +299,49 @@ def test_an_empty_wall_tells_a_finger_to_open_and_a_pointer_to_point(visit: Call
     assert "Point" not in page.locator(".empty").inner_text()
     page = visit("newcomer").go("/gallery", ".empty")
     assert "Point at one and it plays" in page.locator(".empty").inner_text()
+
+
+@pytest.mark.parametrize("way", ["the browser's back", "Escape", "Escape after a neighbour"])
+def test_who_comes_back_from_a_clip_is_where_it_was_opened(visit: Callable[..., Visitor], way: str) -> None:
+    page = visit("collector", height=700).go("/gallery?q=star", ".wall [data-tile]")
+    page.goto(page.url.replace("?q=star", ""))
+    page.get_by_role("button", name="Load more").click()
+    page.wait_for_function("document.querySelectorAll('[data-tile]').length > 40")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    link = page.locator("[data-tile-link]").nth(50)
+    tile = link.evaluate("(link) => link.closest('[data-tile]').dataset.tile")
+    link.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('z-wall[data-laid]')")
+    scrolled = page.evaluate("scrollY")
+    assert scrolled > 200
+    link.click()
+    page.wait_for_selector("z-player video")
+    page.wait_for_function("scrollY === 0")
+    if way == "Escape after a neighbour":
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(f"!location.pathname.endsWith('{tile}')")
+        page.wait_for_selector("z-player video")
+    if way == "the browser's back":
+        page.go_back()
+    else:
+        page.keyboard.press("Escape")
+    page.wait_for_url("**/gallery")
+    page.wait_for_function(f"document.activeElement.closest('[data-tile]')?.dataset.tile === '{tile}'")
+    assert abs(page.evaluate("scrollY") - scrolled) < 2
+
+
+def test_the_list_of_keys_gives_the_focus_back_also_where_it_was_is_gone(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit("creator").go("/gallery", ".wall [data-tile]")
+    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    page.evaluate("document.querySelector('.stage-head').append(document.createElement('button'))")
+    page.locator(".stage-head button").last.focus()
+    page.keyboard.press("?")
+    page.locator("#keys-help").wait_for()
+    page.evaluate("document.querySelector('.stage-head button:last-child').remove()")
+    page.keyboard.press("Escape")
+    page.wait_for_function(
+        "document.activeElement !== document.body && document.activeElement.closest('#stage')"
+    )
+    assert page.url.endswith("/gallery")

@@ -241,3 +241,26 @@ def _hold_another(served: str) -> None:
     """One more clip waits for a moderator."""
     made = httpx.post(f"{served}/fake/make/acc_6").json()["id"]
     httpx.post(f"{served}/fake/hold/{made}").raise_for_status()
+
+
+def test_who_decides_about_their_own_clip_reads_one_notice(
+    visit: Callable[..., Visitor], served: str
+) -> None:
+    own = httpx.post(f"{served}/fake/make/acc_2").json()["id"]
+    page = visit("moderator").go("/moderation", ".shell")
+    page.get_by_role("link", name="In progress").locator(".rail-count").wait_for()
+    httpx.post(f"{served}/fake/hold/{own}").raise_for_status()
+    page.get_by_role("link", name="In progress").locator(".rail-count").wait_for(state="detached")
+    page.reload()
+    page.locator(".case", has_text="a green circle growing").last.click()
+    page.locator(".decision", has_text=own).wait_for()
+    page.keyboard.press("b")
+    page.locator(".toast", has_text="Blocked").wait_for()
+    going = "document.querySelector('z-heard').getAttribute('beat')"
+    beat = page.evaluate(going)
+    httpx.post(f"{served}/fake/make/acc_2").raise_for_status()
+    page.wait_for_function(f"{going} !== '{beat}'")
+    assert page.locator(".toast").count() == 1
+    assert page.locator(".toast").inner_text() == "Blocked. Its owner is not charged."
+    page.evaluate("zoetrope.toast({ text: 'Another' })")
+    assert page.locator(".toast:visible").all_inner_texts() == ["Another"]
