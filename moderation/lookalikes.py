@@ -22,6 +22,7 @@ _SHAPES = {
     **_table("ᎪᏴᏟᎠᎬᏀᎶᎻᎥᎫᏦᏞᎷᏢᎡᏒᏚᎢᏌᏙᎳᎽᏃ", "abcdegghijklmprrstuvwyz"),
     **_table("ⲃⲉⲏⲓⲕⲙⲛⲟⲣⲥⲧⲩⲭⲍ", "behikmnopctyxz"),
     **_table("סוןחטاهⵔዐ", "oilnulooo"),
+    **_table("ᗩᗅᗷᖯᑲᑕᙅᗪᗞᗬᕲᑯᗴᗱᕮᙓᖴᘜᕼᒍᛕᒪᗰᗑᘻᙏᑎᗝᐤᑭᑫᖇᔕᑌᐯᗯᘺᙎᕽᕁᘔ", "aabbbccdddddeeeefghjklmmmmnoopqrsuvwwwxxz"),
     **_table("ɑɩʊʉŋðʃʒ", "aiuundsz"),
 }
 _OTHERWISE = _SHAPES | _table("νημυнвсуибдзлфяэ", "nhmynvsunbdzlfre")

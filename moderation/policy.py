@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moderation.text_normaliser import as_written
 from moderation.verdict import Verdict
 
 POLICY_DIR = Path(__file__).parent / "policies"
@@ -99,6 +100,10 @@ class Policy:
     clauses: Mapping[str, Clause]
     groups: Mapping[str, TermGroup]
     harmless_phrases: tuple[str, ...]
+    ordinary_words: frozenset[str]
+    """Words of other languages that would be a term without their accents, or are one with them; as written."""
+    not_ordinary_beside: frozenset[str]
+    """Words of a text that isn't in one of those languages."""
     classifiers: Mapping[str, ClassifierPolicy]
 
     def clause(self, clause_id: str) -> Clause:
@@ -148,6 +153,8 @@ def parse_policy(text: str) -> Policy:
         clauses=clauses,
         groups=groups,
         harmless_phrases=_texts(data, "harmless_phrases", "policy"),
+        ordinary_words=frozenset(map(as_written, _texts(data, "ordinary_words", "policy"))),
+        not_ordinary_beside=frozenset(map(as_written, _texts(data, "not_ordinary_beside", "policy"))),
         classifiers=classifiers,
     )
 

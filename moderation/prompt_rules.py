@@ -67,7 +67,7 @@ def judge_texts(texts: Mapping[Surface, str], policy: Policy) -> Ruling:
     findings: list[Finding] = []
     asked_for: list[NormalText] = []
     for surface, text in texts.items():
-        normal = normalise(text)
+        normal = normalise(text, ordinary=policy.ordinary_words, unless_beside=policy.not_ordinary_beside)
         is_negative = surface is Surface.NEGATIVE_PROMPT
         findings += _find(normal, policy, lexicon, surface, is_negative)
         if not is_negative:
@@ -148,6 +148,8 @@ def _places(text: NormalText, lexicon: _Lexicon) -> dict[str, list[int]]:
 def _harmless_words(words: tuple[Word, ...], lexicon: _Lexicon) -> set[int]:
     covered: set[int] = set()
     for index, word in enumerate(words):
+        if word.spelled and any(() in lexicon.harmless.get(form, ()) for form in word.forms):
+            covered.add(index)
         for rest in lexicon.harmless.get(word.forms[0], ()):
             if _follows(words, index + 1, rest):
                 covered.update(range(index, index + 1 + len(rest)))

@@ -1,12 +1,13 @@
 """Turns what people write into words that rules can match: one pass, no backtracking, bounded by the text's length.
 
 Undoes compatibility forms, zero-width and combining characters, look-alikes from other alphabets, digits for
-letters, letters spelled out one by one, and letters drawn out. A word keeps all its plausible readings.
+letters, letters spelled out one by one, words in pieces, letters drawn out. A word keeps all its plausible readings.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 from moderation.lookalikes import disguised, latin_letter, script_of, written_scripts
 
@@ -18,13 +19,19 @@ _BLANK = "\u200b"
 _BLANKS = frozenset("\u0085\u115f\u1160\u200b\u2800")
 _SEAM = "\ue000"
 """Between a letter and a sign that reads as a letter (a letter in a circle, a flag, a trade mark)."""
-_UNASSIGNED_IGNORABLE = frozenset(map(chr, (0x2065, *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000))))
+_NOT_WRITTEN = frozenset(("Co", "Cn"))
+"""Categories of private-use and unassigned characters: a box or nothing, to whoever reads them."""
 _OPTIONAL_POINTS = frozenset(("ARABIC", "HEBREW"))
 _DIGITS = "0123456789"
 _LEET = str.maketrans("0134578@$!|€+", "oieastbasilet")
 _LEET_AS_L = str.maketrans({"1": "l", "!": "l"})
 _PARTING_SIGNS = str.maketrans(dict.fromkeys("@$!|€+*" + _SEAM, " "))
 _INNER_SIGNS = frozenset("@$!|€+*'’" + _SEAM)
+_SIGNS = {"᙭": "x"}
+"""Signs that are no letters by their category, and look like one."""
+_MAX_PIECES = 4
+"""From so many pieces a word is put together again."""
+_STAND_IN = "word"
 _EMOJI = {
     "🍆": "penis", "🍑": "buttocks", "💦": "wet", "🔫": "gun", "🔪": "knife", "💣": "bomb", "🧒": "child",
     "👧": "little girl", "👦": "little boy", "👶": "baby", "🔞": "nsfw", "🩸": "blood",
@@ -33,9 +40,10 @@ _EMOJI = {
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
-    """One word of a text and the ways it can be read, as written first."""
+    """One word of a text and the ways it can be read, as written first; of one `spelled` out, the longest first."""
 
     forms: tuple[str, ...]
+    spelled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +54,15 @@ class NormalText:
     unspaced: str
 
 
-def normalise(text: str) -> NormalText:
-    """Read a text. Linear in its length."""
-    plain = _plain(text[:MAX_CHARS])
+def normalise(
+    text: str, *, ordinary: Collection[str] = frozenset(), unless_beside: Collection[str] = frozenset()
+) -> NormalText:
+    """Read a text. Linear in its length.
+
+    Words in `ordinary` (casefolded, with their accents) are taken for what they are where none of `unless_beside` is in
+    the text: their accents are not undone, and they match no term.
+    """
+    plain = _plain(_set_aside(text[:MAX_CHARS], ordinary, unless_beside))
     raw = _split(plain)
     written = written_scripts(part for parts in raw for part in parts)
     unspaced = "".join(character for character in plain if _needs_no_spaces(character))
@@ -60,14 +74,33 @@ def fold(text: str) -> str:
     return " ".join(part for parts in _split(_plain(text)) for part in parts)
 
 
+def as_written(word: str) -> str:
+    """A word casefolded, with its accents."""
+    return unicodedata.normalize("NFC", word).casefold()
+
+
 def is_unspaced(term: str) -> bool:
     """Whether a term is written in a script without spaces between words, and is looked for anywhere."""
     return any(_needs_no_spaces(character) for character in term)
 
 
+def _set_aside(text: str, ordinary: Collection[str], unless_beside: Collection[str]) -> str:
+    pieces = ["".join(piece) for _, piece in groupby(text, key=_is_of_a_word)]
+    written = [as_written(piece) for piece in pieces]
+    if not any(word in ordinary for word in written) or any(word in unless_beside for word in written):
+        return text
+    return "".join(
+        _STAND_IN if word in ordinary else piece for piece, word in zip(pieces, written, strict=True)
+    )
+
+
+def _is_of_a_word(character: str) -> bool:
+    return character.isalpha() or unicodedata.category(character)[0] == "M"
+
+
 def _plain(text: str) -> str:
     out: list[str] = []
-    letter = ""
+    letter = " "
     for character in unicodedata.normalize("NFKC", _open_signs(text)):
         if character in _EMOJI:
             out.append(f" {_EMOJI[character]} ")
@@ -76,7 +109,7 @@ def _plain(text: str) -> str:
             letter = character
         elif character in _BLANKS:
             out.append(_BLANK)
-        elif unicodedata.category(character) not in ("Cf", "Cc") and character not in _UNASSIGNED_IGNORABLE:
+        elif unicodedata.category(character) not in ("Cf", "Cc"):
             whole = character in "йЙ" or not _is_latinish(character)
             for part in character if whole else unicodedata.normalize("NFD", character):
                 if unicodedata.category(part)[0] != "M":
@@ -92,10 +125,14 @@ def _open_signs(text: str) -> str:
     out: list[str] = []
     for character in text:
         letters = ""
-        if not character.isascii() and unicodedata.category(character) == "So":
-            letters = latin_letter(character) or unicodedata.normalize("NFKC", character)
+        category = "" if character.isascii() else unicodedata.category(character)
+        if category == "So":
+            letters = (
+                _SIGNS.get(character) or latin_letter(character) or unicodedata.normalize("NFKC", character)
+            )
         is_sign = letters.isascii() and letters.isalpha()
-        out.append(f"{_SEAM}{letters}{_SEAM}" if is_sign else character)
+        shown = _BLANK if category in _NOT_WRITTEN else character
+        out.append(f"{_SEAM}{letters}{_SEAM}" if is_sign else shown)
     return "".join(out).replace(_SEAM * 2, "")
 
 
@@ -119,7 +156,9 @@ def _needs_no_spaces(character: str) -> bool:
 
 
 def _split(plain: str) -> list[list[str]]:
-    """Words: letters and digits, with signs that stand for letters kept inside; each in the parts that blanks make."""
+    """Words: letters and digits, with signs that stand for letters kept inside; each in its pieces, which blanks and
+    punctuation make. White space ends a word.
+    """
     words: list[list[str]] = []
     parts: list[str] = []
     current: list[str] = []
@@ -131,7 +170,7 @@ def _split(plain: str) -> list[list[str]]:
         current = []
         if any(character.isalnum() for character in part):
             parts.append(part)
-        if character != _BLANK and parts:
+        if character.isspace() and parts:
             words.append(parts)
             parts = []
     return words
@@ -140,32 +179,55 @@ def _split(plain: str) -> list[list[str]]:
 def _words(raw: Iterable[list[str]], written: frozenset[str]) -> Iterable[Word]:
     """The words, and after each run of three or more single letters (`n u d e`, `n.u.d.e`) what it spells.
 
-    A word with blanks in it is each of its parts, and at both ends also the whole.
+    A word in pieces (`nu_de`) is each of them, and the first and the last of some in a row are also what these make.
     """
     run: list[str] = []
     for parts in raw:
-        whole = _readings("".join(parts), written)
-        for index, part in enumerate(parts):
+        joined = _joined(parts, written)
+        for part, more in zip(parts, joined, strict=True):
             if len(part) > 1:
                 yield from _spelled_out(run, written)
                 run = []
             else:
                 run.append(part)
-            if len(parts) == 1:
-                yield Word(forms=whole)
-            else:
-                readings = _readings(part, written)
-                yield Word(forms=readings + whole if index in (0, len(parts) - 1) else readings)
+            yield Word(forms=(*_readings(part, written), *more))
     yield from _spelled_out(run, written)
 
 
+def _joined(parts: list[str], written: frozenset[str]) -> list[list[str]]:
+    """For each piece of a word, what the rows of pieces say that begin or end with it. Lone letters are spelled out."""
+    found: list[list[str]] = [[] for _ in parts]
+    rows = [
+        (start, end)
+        for start in range(len(parts) - 1)
+        for end in range(start + 2, min(start + _MAX_PIECES, len(parts)) + 1)
+        if any(len(part) > 1 for part in parts[start:end])
+    ]
+    if len(parts) > _MAX_PIECES:
+        rows.append((0, len(parts)))
+    for start, end in rows:
+        readings = _readings("".join(parts[start:end]), written)
+        found[start] += readings
+        found[end - 1] += readings
+    return found
+
+
 def _spelled_out(run: list[str], written: frozenset[str]) -> Iterable[Word]:
-    """What single letters spell: all, or without the first or the last, which may be a word (`a n u d e`)."""
+    """What single letters spell: all, or without one or two at either end, which may be words (`a n u d e`).
+
+    Three letters are left only where one was cut: too many words have a short one inside (`E S S E X`).
+    """
     if len(run) < 3:
         return
     text = "".join(run)
-    cuts = [text, *(cut for cut in (text[1:], text[:-1], text[1:-1]) if len(cut) >= 3)]
-    yield Word(forms=tuple(dict.fromkeys(form for cut in cuts for form in _readings(cut, written))))
+    cuts = [
+        text[start : len(text) - end]
+        for start, end in sorted(((i, j) for i in range(3) for j in range(3)), key=sum)
+        if len(text) - start - end >= (4 if max(start, end) == 2 else 3)
+    ]
+    yield Word(
+        forms=tuple(dict.fromkeys(form for cut in cuts for form in _readings(cut, written))), spelled=True
+    )
 
 
 def _readings(word: str, written: frozenset[str]) -> tuple[str, ...]:

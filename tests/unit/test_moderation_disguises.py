@@ -115,9 +115,98 @@ def test_other_alphabets_and_signs_stay_what_they_are(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a\u2800" * 5000, "νudε2@x " * 1250, "🇳" * 10_000, "n\u20d2" * 5000, "ab|" * 3333, "ﷺ" * 10_000]
+    "text",
+    [
+        "a\u2800" * 5000,
+        "νudε2@x " * 1250,
+        "🇳" * 10_000,
+        "n\u20d2" * 5000,
+        "ab|" * 3333,
+        "ﷺ" * 10_000,
+        "ν_ab" * 2500,
+        "göre_" * 2000,
+        "\ue000a" * 5000,
+    ],
 )
 def test_the_longest_disguise_is_read_in_bounded_time(text: str) -> None:
     began = time.process_time()
     judge_prompt(text[:10_000], POLICY)
     assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["a b n u d e woman", "n u d e a b woman", "x y n.u.d.e x y", "o k n u d e a woman", "a b n-u-d-e"],
+)
+def test_two_letters_beside_a_spelled_out_word_hide_nothing(spelled: str) -> None:
+    assert verdict_on(spelled) == (Verdict.REVIEW, "sexual_content")
+
+
+@pytest.mark.parametrize(
+    "hidden", ["\ue000", "\ue123", "\uf8ff", "\U000f0000", "\U0010fffd", "\uffff"], ids=ascii
+)
+def test_private_characters_hide_nothing(hidden: str) -> None:
+    assert verdict_on(f"a nu{hidden}de woman") == (Verdict.REVIEW, "sexual_content")
+    assert verdict_on(f"a {hidden.join('nude')} woman") == (Verdict.REVIEW, "sexual_content")
+    assert verdict_on(f"a{hidden}nude{hidden}woman") == (Verdict.REVIEW, "sexual_content")
+
+
+@pytest.mark.parametrize("word", ["ᑎᑌᗪᕮ", "ᑎᑌᗪE", "nuᗪe", "ᑎᑌᑯᗴ"])
+def test_canadian_syllabics_are_read_as_the_letters_they_look_like(word: str) -> None:
+    assert verdict_on(f"a {word} woman") == (Verdict.REVIEW, "sexual_content")
+    assert verdict_on("ᔕᕮ᙭") == (Verdict.BLOCK, "sexual_content")
+
+
+@pytest.mark.parametrize("sign", [*'_-.~=^:;,/\\"#%&()[]·•❤…—', "__", "-_-"])
+def test_a_sign_inside_a_word_hides_nothing(sign: str) -> None:
+    assert verdict_on(f"a nu{sign}de woman") == (Verdict.REVIEW, "sexual_content")
+    assert verdict_on(f"a{sign}n{sign}ude{sign}woman") == (Verdict.REVIEW, "sexual_content")
+    assert verdict_on(f"na{sign}ked lit{sign}tle gi{sign}rl") == (Verdict.BLOCK, "csae")
+    assert verdict_on(f"a naked{sign}child{sign}photo") == (Verdict.BLOCK, "csae")
+
+
+@pytest.mark.parametrize(
+    "word", ["göre", "GÖRE", "go\u0308re", "gøre", "górę", "râpé", "cụm", "nửa", "pěně", "cono"]
+)
+def test_an_ordinary_word_of_another_language_is_read_with_its_accents(word: str) -> None:
+    assert verdict_on(f"{word} çok güzel") == (Verdict.ALLOW, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the göre on the wall",
+        "göre and blood",
+        "a gøre scene",
+        "görë",
+        "gore",
+        "g\u00f3re",
+        "göre gore",
+        "coño",
+    ],
+)
+def test_accents_excuse_no_word_in_an_english_text_nor_any_other_spelling(text: str) -> None:
+    assert verdict_on(text)[0] is Verdict.BLOCK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the red pen, is it here",
+        "G R A P E S on a sign",
+        "a sign: O P E N E D",
+        "E S S E X",
+        "A/B, x_y, U.S.S.R.",
+    ],
+)
+def test_a_word_with_another_one_inside_passes_when_it_is_spelled_out(text: str) -> None:
+    assert verdict_on(text) == (Verdict.ALLOW, None)
+
+
+def test_a_plain_word_beside_one_that_is_excused_is_still_found() -> None:
+    assert verdict_on("g r a p e, and a rape scene") == (Verdict.BLOCK, "sexual_content")
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=ascii)
+def test_a_text_may_begin_with_a_mark(mark: str) -> None:
+    assert verdict_on(f"{mark} nude") == (Verdict.REVIEW, "sexual_content")
