@@ -25,8 +25,9 @@ setup-test:
 run: setup
 	@$(IN_ROOT) exec $(VENV)/zoetrope up
 
+# Most tests wait for another process more than they compute: two files at a time, each with servers of its own.
 test: setup-test
-	@$(IN_ROOT) $(VENV)/pytest -m "not long" --durations=20 $(ARGS)
+	@$(IN_ROOT) $(VENV)/pytest -m "not long" -n 2 --dist loadfile --durations=20 $(ARGS)
 
 test-long: setup-test
 	@$(IN_ROOT) $(VENV)/pytest -m long $(ARGS)

@@ -185,7 +185,8 @@ async def cuttable(
     url = await relay.start()
     with serve_api(studio_environment, place, database_url=url, redis_url=_valkey.url) as base_url:
         yield Api(url=base_url, studio=studio), relay
-    await relay.stop()
+        # While the server still runs: it hands back its connections as it stops, and this loop carries none then.
+        await relay.stop()
     await studio.close()
 
 
