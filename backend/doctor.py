@@ -1,11 +1,12 @@
 """What `zoetrope doctor` looks at, and how each thing that is wrong is mended."""
 
 import asyncio
+import functools
 import importlib.util
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from backend.domain.attempt import LEASE
 from backend.embedded_valkey import find_binary
 from backend.external_services import check_database, check_storage, check_valkey, without_password
 from backend.operator_errors import OperatorError
+from backend.part_heartbeat import PARTS_HEARD, heartbeat_ages_s, in_words, is_silent
 from backend.parts import check_port
 from backend.runtime import Runtime, read_runtime
 from backend.settings import ROOT, Device, Settings
 from backend.untrusted_proxy import remembered_proxy
+from backend.wakeups import connect
 from backend.web_probe import lives, what_is_missing
 
 TORCH_PROBE = """
@@ -64,6 +67,7 @@ def examine(settings: Settings) -> list[Finding]:
         ("weights", _weights),
         ("studio", _studio),
         ("port", _port),
+        *((part, functools.partial(_part, part)) for part in PARTS_HEARD),
         ("worker", _worker),
         ("chromium", _chromium),
     ]
@@ -225,6 +229,28 @@ def _port(settings: Settings) -> Finding:
             part="port", found=f"nothing answers at {runtime.base_url}", broken=True, remedy=remedy
         )
     return Finding(part="port", found=f"this studio answers at {runtime.base_url}")
+
+
+def _part(part: str, settings: Settings) -> Finding:
+    if settings.redis_url is None:
+        return Finding(part=part, found="unknown while the studio is down", remedy="start the studio")
+    check_valkey(settings.redis_url)
+    age_s = asyncio.run(_heartbeat_ages_s(settings.redis_url))[part]
+    if not is_silent(age_s):
+        return Finding(part=part, found=f"heard {age_s:.1f} s ago")
+    remedy = (
+        f"`zoetrope up` starts it again after a minute; start one that runs alone with `zoetrope {part}`, and look into"
+        f" {settings.data_dir / 'logs' / part}.log"
+    )
+    return Finding(part=part, found=in_words(age_s), broken=True, remedy=remedy)
+
+
+async def _heartbeat_ages_s(url: str) -> Mapping[str, float | None]:
+    redis = connect(url)
+    try:
+        return await heartbeat_ages_s(redis)
+    finally:
+        await redis.aclose()
 
 
 def _worker(settings: Settings) -> Finding:

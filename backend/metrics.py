@@ -115,6 +115,12 @@ workers = Gauge("zoetrope_workers", "Workers by state", ("state",), registry=STU
 worker_heartbeat_age = Gauge(
     "zoetrope_worker_heartbeat_age_seconds", "Age of the oldest heartbeat of a live worker", registry=STUDIO
 )
+part_heartbeat_age = Gauge(
+    "zoetrope_part_heartbeat_age_seconds",
+    "Age of the newest heartbeat of a control or moderation worker",
+    ("part",),
+    registry=STUDIO,
+)
 outbox_pending = Gauge(
     "zoetrope_outbox_pending", "Outbox rows that are due and not done", ("consumer",), registry=STUDIO
 )

@@ -44,6 +44,8 @@ STEADY_AFTER_S = 60.0  # a part that lived this long starts its backoff anew
 QUIET_START_S = 20.0  # what is not ready after so long is named
 TELL_DELAY_EVERY_S = 20.0
 ASK_EVERY_S = 1.0
+SILENT_AFTER_S = 60.0  # a part that says nothing for so long hangs
+DEAF_AFTER_S = 3.0  # since the last look: nobody is called silent by somebody who was stopped
 
 Say = Callable[[str], None]
 
@@ -81,6 +83,8 @@ class _Running:
     was_up: bool = False
     restarts: int = 0
     start_again_at_s: float | None = None
+    # When it last said that it goes on; None for one that never did, which is not watched for it.
+    heard_at_s: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -93,6 +97,7 @@ class Supervisor:
     # Run before the parts; it writes a sign-in link for the first admin into the file named last.
     preparation: Sequence[str] = (sys.executable, "-m", "backend.cli", "first-start")
     durable: bool = True
+    silent_after_s: float = SILENT_AFTER_S
     _running: dict[str, _Running] = field(default_factory=dict)
     _servers: dict[str, Server] = field(default_factory=dict)
     _stop_signal: int = 0
@@ -105,6 +110,7 @@ class Supervisor:
     _tell_delay_at_s: float = QUIET_START_S
     _ask_again_at_s: float = 0.0
     _disk_full: bool = False
+    _looked_at_s: float = field(default_factory=time.monotonic)
 
     def run(self) -> int:
         """Runs until INT, TERM or HUP. Raises `OperatorError` when it can't start."""
@@ -265,6 +271,11 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._stop_if_asked()
+        now_s = time.monotonic()
+        if now_s - self._looked_at_s > DEAF_AFTER_S:
+            for running in self._running.values():
+                running.heard_at_s = None if running.heard_at_s is None else now_s
+        self._looked_at_s = now_s
         for name, server in self._servers.items():
             if server.process is not None and server.process.poll() is not None:
                 self._revive_server(name, server)
@@ -282,10 +293,15 @@ class Supervisor:
             return
         status = running.process.poll()
         if status is None:
-            if not running.up and self._is_up(running):
+            is_ready = self._hear(running)
+            if not running.up and is_ready:
                 running.up = running.was_up = True
                 took_s = now_s - running.started_at_s if self._ready_told else self._since_start_s()
                 self.say(f"{name:<10} up after {took_s:.1f} s")
+            if running.heard_at_s is not None and now_s - running.heard_at_s > self.silent_after_s:
+                self.say(f"{name:<10} silent for {now_s - running.heard_at_s:.0f} s, is killed")
+                running.heard_at_s = None
+                signal_group(running.process, signal.SIGKILL)
             return
         if status == WRONGLY_SET_UP and not running.was_up:
             # One that was up may be so again: a GPU that fell off its bus is back after a reset.
@@ -300,13 +316,17 @@ class Supervisor:
         why = f": {cause[:200]}" if cause else ""
         self.say(f"{name:<10} {_ending(status)}, starts again in {pause_s:g} s{why}")
 
-    def _is_up(self, running: _Running) -> bool:
+    def _hear(self, running: _Running) -> bool:
+        """Takes what a part says; whether it is ready, as it says so or as it answers."""
         if running.part.answers is not None:
-            return running.part.answers(self.settings)
-        try:
-            return running.announcements.recv(64).startswith(b"READY=1")
-        except BlockingIOError:
-            return False
+            return not running.up and running.part.answers(self.settings)
+        is_ready = False
+        with contextlib.suppress(BlockingIOError):
+            while said := running.announcements.recv(64):
+                is_ready |= said.startswith(b"READY=1")
+                if said.startswith(b"WATCHDOG=1"):
+                    running.heard_at_s = time.monotonic()
+        return is_ready
 
     def _revive_server(self, name: str, server: Server) -> None:
         assert server.process is not None

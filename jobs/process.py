@@ -11,6 +11,7 @@ from backend.log import configure_logging, get_logger
 from backend.metrics_socket import offered_metrics
 from backend.operator_errors import OperatorError
 from backend.own_thread import leave
+from backend.part_heartbeat import beating
 from backend.settings import load_settings
 from backend.studio import Studio, open_studio
 
@@ -45,7 +46,7 @@ async def _until_signalled(part: str, studio: Studio, work: Callable[[], Work]) 
     ending = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
-    async with offered_metrics(studio.settings, part):
+    async with offered_metrics(studio.settings, part), beating(studio.wakeups.redis, part):
         tasks = [asyncio.create_task(each) for each in work()]
         signalled = asyncio.create_task(ending.wait())
         await asyncio.wait([*tasks, signalled], return_when=asyncio.FIRST_COMPLETED)

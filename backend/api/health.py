@@ -1,12 +1,14 @@
 """Whether this process lives, whether the studio can make clips, and its figures."""
 
 import asyncio
+import functools
 import hmac
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,6 +21,7 @@ from backend.api.readiness import Findings, Readiness
 from backend.db.away import is_away
 from backend.domain.attempt import LEASE
 from backend.metrics_socket import figures_of_all
+from backend.part_heartbeat import PARTS_HEARD, heartbeat_ages_s, in_words, is_silent
 from backend.services.check_ledger import last_check
 from backend.services.measure_studio import measure_studio
 from backend.studio import Studio
@@ -37,7 +40,7 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", dependencies=[Depends(coarse_limit)])
 async def readyz(request: Request, studio: StudioDep) -> Response:
-    """Database, Valkey, storage and a live worker: 200 when clips can be made, else 503 naming what is away."""
+    """Database, Valkey, storage and one of each worker: 200 when clips can be made, else 503 naming what is away."""
     readiness = getattr(request.app.state, "readiness", None)
     if readiness is None:
         readiness = request.app.state.readiness = Readiness(lambda: _look(studio))
@@ -55,6 +58,7 @@ async def _look(studio: Studio) -> Findings:
         "database": lambda: _answers(studio.db.ping()),
         "valkey": lambda: _answers(studio.wakeups.ping()),
         "storage": lambda: _answers(studio.storage.ping()),
+        **{part: functools.partial(_heard, studio, part) for part in PARTS_HEARD},
         "worker": lambda: _live_worker(studio),
     }
     found = await asyncio.gather(*(_guarded(check) for check in checks.values()))
@@ -74,7 +78,7 @@ async def prometheus(request: Request, studio: StudioDep) -> Response:
         allowed = hmac.compare_digest(sent.encode(), token.get_secret_value().encode())
     if not allowed:
         raise HTTPException(404)
-    await _measure(studio)
+    await asyncio.gather(_measure(studio), _measure_heartbeats(studio))
     return Response(await figures_of_all(studio.settings.metrics_sockets), media_type=metrics.CONTENT_TYPE)
 
 
@@ -95,9 +99,27 @@ async def _measure(studio: Studio) -> None:
         metrics.ledger_checked.set(last.ended_at.timestamp())
 
 
+async def _measure_heartbeats(studio: Studio) -> None:
+    """Those are in Valkey; what is not to be had there is not shown."""
+    metrics.part_heartbeat_age.clear()
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            ages_s = await heartbeat_ages_s(studio.wakeups.redis)
+    except (RedisError, OSError, TimeoutError):
+        return
+    for part, age_s in ages_s.items():
+        if age_s is not None:
+            metrics.part_heartbeat_age.labels(part).set(age_s)
+
+
 async def _answers(ping: Awaitable[None]) -> str:
     await ping
     return "ok"
+
+
+async def _heard(studio: Studio, part: str) -> str:
+    age_s = (await heartbeat_ages_s(studio.wakeups.redis))[part]
+    return in_words(age_s) if is_silent(age_s) else "ok"
 
 
 async def _live_worker(studio: Studio) -> str:

@@ -10,7 +10,9 @@ from backend.cli.studio import say
 from backend.operator_errors import OperatorError
 from backend.parts import WORKER_SETTINGS, Part, web_answers
 from backend.settings import Settings, load_settings
-from backend.supervisor import Supervisor
+from backend.supervisor import SILENT_AFTER_S, Supervisor
+
+SOON_SILENT_S = 2.0
 
 WEB = """
 import http.server, sys
@@ -40,17 +42,19 @@ notify_ready()
 signal.pause()
 """
 
-# Fails twice, then stays.
+# Fails twice, then stays, and says so.
 FLAKY = """
-import pathlib, signal, sys
-from backend.notify import notify_ready
+import pathlib, sys, time
+from backend.notify import notify_alive, notify_ready
 tries = pathlib.Path(sys.argv[1]) / "tries"
 count = len(tries.read_text()) if tries.exists() else 0
 tries.write_text("x" * (count + 1))
 if count < 2:
     raise RuntimeError("not yet")
 notify_ready()
-signal.pause()
+while True:
+    notify_alive()
+    time.sleep(0.1)
 """
 
 # Can't start as it is set up.
@@ -103,6 +107,7 @@ def main() -> int:
             parts=stand_ins(settings.data_dir, REFUSED if "refused" in sys.argv else WORKER),
             preparation=tuple(script(PREPARATION)),
             durable=False,
+            silent_after_s=SOON_SILENT_S if "soon-silent" in sys.argv else SILENT_AFTER_S,
         ).run()
     except OperatorError as error:
         print(f"zoetrope: {error}", file=sys.stderr)

@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from backend.child_process import is_alive
+from backend.parts import PARTS
 from backend.runtime import read_runtime
-from backend.supervisor import bound_logs
+from backend.settings import Settings
+from backend.supervisor import Supervisor, _Running, bound_logs
 
 STUDIO = Path(__file__).with_name("supervised_studio.py")
 TIMEOUT_S = 60.0
@@ -221,6 +224,45 @@ def test_a_part_that_dies_starts_again_later_each_time(start: Start) -> None:
     wait_until(lambda: run.output.count("worker     up after") == 2, lambda: run.output)
     assert not is_alive(grandchild)
     assert run.part("worker") != worker
+
+
+def test_a_part_that_hangs_is_killed_and_starts_again(start: Start) -> None:
+    run = start(arguments="soon-silent").wait_for(READY)
+    hung = psutil.Process(run.part("moderator"))
+    hung.suspend()
+    run.wait_for("moderator  silent for 2 s, is killed")
+    run.wait_for("moderator  was ended by SIGKILL, starts again in ")
+    wait_until(lambda: run.output.count("moderator  up after") == 2, lambda: run.output)
+    assert not is_alive(hung)
+    assert run.part("moderator") != hung.pid
+    assert run.output.count("is killed") == 1, "the worker, which announces no heartbeat, is left alone"
+
+
+def test_nobody_is_called_silent_by_a_supervisor_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(
+        "backend.supervisor.time", SimpleNamespace(monotonic=lambda: now_s, sleep=lambda _: None)
+    )
+    said: list[str] = []
+    supervisor = Supervisor(settings=Settings(data_dir=tmp_path), say=said.append, parts=())
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs, subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        ours.setblocking(False)
+        part = next(part for part in PARTS if part.name == "moderator")
+        running = _Running(part=part, process=process, announcements=ours, started_at_s=now_s, up=True)
+        supervisor._running["moderator"] = running
+        theirs.send(b"WATCHDOG=1")
+        supervisor._tick()
+        now_s += 3600  # the whole machine stood still: neither could speak nor hear
+        supervisor._tick()
+        assert said == []
+        for _ in range(31):
+            now_s += 2
+            supervisor._tick()
+        assert said == ["moderator  silent for 62 s, is killed"]
+        process.wait(10)
 
 
 @pytest.mark.parametrize("server", ["postgres", "valkey"])

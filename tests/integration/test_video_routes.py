@@ -20,6 +20,7 @@ from backend.clock import SystemClock
 from backend.db.engine import Database
 from backend.embedded_valkey import EmbeddedValkey
 from backend.ids import IdPrefix, new_id, new_trace_id
+from backend.part_heartbeat import KEPT, PARTS_HEARD, PREFIX
 from backend.recipes.mini import MINI
 from backend.services.create_api_key import create_api_key_for
 from backend.services.create_user import create_user
@@ -725,13 +726,18 @@ async def test_a_body_past_the_limit_is_a_413_announced_or_not(api: Api) -> None
 
 
 async def test_readiness_names_what_is_away_and_metrics_count_routes(api: Api) -> None:
+    redis = api.studio.wakeups.redis
+    await redis.delete(*(PREFIX + part for part in PARTS_HEARD))
     async with httpx.AsyncClient(base_url=api.url) as http:
         ready = await http.get("/readyz")
         assert ready.status_code == 503
         assert ready.json()["checks"] == {
-            "database": "ok", "valkey": "ok", "storage": "ok", "worker": "no live worker",
+            "database": "ok", "valkey": "ok", "storage": "ok",
+            "control": "never heard", "moderator": "never heard", "worker": "no live worker",
         }  # fmt: skip
         await api.sql("INSERT INTO workers (id, memory_gb, recipes, resident) VALUES ('w', 1, '{}', '{}')")
+        for part in PARTS_HEARD:
+            await redis.set(PREFIX + part, "", px=KEPT)
         async with asyncio.timeout(10):  # an answer is good for a second or two
             while (await http.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.1)
