@@ -1,34 +1,41 @@
 // Forms that post to plain routes (sign in, sign up, reset): JSON out, a session cookie or a reason back.
 
-function say(form, message, name = "") {
+/** Say beside each field what is wrong with it, `[{message, param}]`, or under the form, and go to the first field. */
+function say(form, wrong) {
   for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
   for (const room of form.querySelectorAll("[data-error]")) room.textContent = "";
-  if (message) point(form, message, name);
-}
-
-/** Say something beside the field `name`, or under the form, and go there. */
-function point(form, message, name) {
-  const room = form.querySelector(`[data-error="${CSS.escape(name)}"]`) ?? form.querySelector("[data-error='']");
-  if (room) room.textContent = message;
-  const field = name && form.elements.namedItem(name);
-  if (field) {
-    field.setAttribute("aria-invalid", "true");
-    field.focus();
+  for (const { message, param } of wrong) {
+    const beside = form.querySelector(`[data-error="${CSS.escape(param ?? "")}"]`);
+    const room = beside ?? form.querySelector("[data-error='']");
+    if (room) room.textContent = message;
+    const field = param && form.elements.namedItem(param);
+    if (field instanceof HTMLElement) field.setAttribute("aria-invalid", "true");
   }
+  form.querySelector("[aria-invalid]")?.focus();
 }
 
-const MISSING = { email: "Enter an e-mail address.", password: "Enter a password." };
+const MISSING = {
+  email: "Enter an e-mail address.",
+  password: "Enter a password.",
+  current: "Enter a password.",
+  invitation: "Enter the code that you were given.",
+};
+
+function lack(field) {
+  if (field.validity.valueMissing) return MISSING[field.name] ?? "Fill this in.";
+  if (field.validity.typeMismatch) return "That is no e-mail address. It looks like name@example.org.";
+  // Not by its validity: that does not count what a password manager wrote.
+  const least = field.minLength;
+  return least > 0 && [...field.value].length < least ? `A password has ${least} characters or more.` : "";
+}
 
 /** Say beside each field what it lacks; whether all is there. The browser's own bubbles are off (novalidate). */
 function complete(form) {
-  say(form, "");
-  const wrong = [...form.elements].filter((field) => field.willValidate && !field.checkValidity());
-  for (const field of wrong.reverse()) {
-    const words = field.validity.valueMissing
-      ? (MISSING[field.type] ?? "Fill this in.")
-      : "That is no e-mail address. It looks like name@example.org.";
-    point(form, words, field.name);
-  }
+  const wrong = [...form.elements]
+    .filter((field) => field.willValidate)
+    .map((field) => ({ message: lack(field), param: field.name }))
+    .filter(({ message }) => message);
+  say(form, wrong);
   return wrong.length === 0;
 }
 
@@ -58,7 +65,6 @@ function forgetTab(leaving) {
 async function post(form) {
   const button = form.querySelector("[type=submit]");
   button.disabled = true;
-  say(form, "");
   try {
     const fields = Object.fromEntries(new FormData(form));
     const token = new URLSearchParams(location.search).get("token");
@@ -70,7 +76,8 @@ async function post(form) {
     });
     const said = await answer.json().catch(() => ({}));
     if (!answer.ok) {
-      say(form, said.error?.message ?? "That did not work. Try again in a moment.", said.error?.param ?? "");
+      const { message = "That did not work. Try again in a moment.", param = "", also = [] } = said.error ?? {};
+      say(form, [{ message, param }, ...also]);
     } else if (form.dataset.then && !said.message) {
       forgetTab(form.dataset.post === "/auth/sign-out");
       // A new page load, so that the event socket carries the new cookie.
@@ -83,7 +90,7 @@ async function post(form) {
       if (said.message && room) room.textContent = said.message;
     }
   } catch {
-    say(form, "The studio cannot be reached. Check the network and try again.");
+    say(form, [{ message: "The studio cannot be reached. Check the network and try again." }]);
   }
   button.disabled = false;
 }

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from backend.db.away import is_away, is_full
 from backend.domain.clean_text import shown
-from backend.domain.errors import ModerationBlocked, Unavailable, ZoetropeError
+from backend.domain.errors import InvalidField, ModerationBlocked, Unavailable, ZoetropeError
 from backend.log import get_logger
 from backend.storage import StorageUnavailable
 
@@ -41,7 +41,13 @@ _RETRY_WHEN_AWAY = timedelta(seconds=2)
 
 
 def error_body(
-    message: str, *, status: int, code: str, param: str | None = None, clause: str | None = None
+    message: str,
+    *,
+    status: int,
+    code: str,
+    param: str | None = None,
+    clause: str | None = None,
+    also: Sequence[ZoetropeError] = (),
 ) -> dict[str, object]:
     """The JSON of a refusal. Half a surrogate pair that somebody sent is spelt out: it can't be written as UTF-8."""
     error: dict[str, object] = {
@@ -52,6 +58,8 @@ def error_body(
     }
     if clause is not None:
         error["clause"] = clause
+    if also:
+        error["also"] = [{"message": other.message, "param": other.param} for other in also]
     return {"error": error}
 
 
@@ -69,6 +77,7 @@ def error_response(error: ZoetropeError) -> JSONResponse:
             code=error.code,
             param=error.param,
             clause=error.clause if isinstance(error, ModerationBlocked) else None,
+            also=error.also if isinstance(error, InvalidField) else (),
         ),
         status_code=error.http_status,
         headers=headers,

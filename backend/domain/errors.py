@@ -1,5 +1,7 @@
 """One root, one class a cause. Services raise these; one handler renders them for the API, one for the browser."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 
@@ -28,6 +30,25 @@ class InvalidField(ZoetropeError):
 
     code = "invalid_value"
     http_status = 400
+    also: tuple["InvalidField", ...] = ()
+    """What else is wrong with the same request, in other fields."""
+
+
+@contextmanager
+def noting(wrong: list[InvalidField]) -> Iterator[None]:
+    """Note what is found wrong with a field, and go on to the next."""
+    try:
+        yield
+    except InvalidField as found:
+        wrong.append(found)
+
+
+def refuse_all(wrong: Sequence[InvalidField]) -> None:
+    """Raise the first of these, with the others beside it; nothing where there is none."""
+    if wrong:
+        first, *others = wrong
+        first.also = tuple(others)
+        raise first
 
 
 class IncompleteBody(ZoetropeError):

@@ -7,18 +7,21 @@ from backend.auth.passwords import check_password, hash_password
 from backend.auth.principal import Role
 from backend.db.models import User
 from backend.db.repositories import people
-from backend.domain.errors import Conflict, InvalidField, NotAllowed, RateLimited
+from backend.domain.errors import Conflict, InvalidField, NotAllowed, RateLimited, noting, refuse_all
 from backend.domain.monthly import Origin
 from backend.domain.tiers import DEFAULT_TIER
 from backend.log import get_logger
 from backend.services.create_user import add_user, check_email
 from backend.services.note_network import network_of
 from backend.services.open_session import SignedIn, open_session
+from backend.services.read_invitation import read_invitation
 from backend.services.send_letter import Purpose, send_already_there, send_confirmation
 from backend.settings import SignupMode
 from backend.studio import Studio
 
 log = get_logger(__name__)
+
+_ENDED = "This invitation was used, has ended, or is mistyped."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +45,24 @@ async def sign_up(
     With SMTP the address is confirmed by letter first, and the password that counts is chosen then, unless the
     invitation went to exactly that address and a password is given. Whether the address has an account already is told
     to its owner alone.
-    Raises `NotAllowed` (closed), `InvalidField`, `Conflict` (address taken, no SMTP), `RateLimited`, `Unavailable`.
+    Raises `NotAllowed` (closed), `InvalidField` (of all fields at once), `Conflict` (address taken, no SMTP),
+    `RateLimited`, `Unavailable`.
     """
     mode = studio.settings.signup
     if mode is SignupMode.CLOSED:
         raise NotAllowed("This studio takes no new accounts. Ask whoever runs it.")
     buckets = throttle.sign_up_buckets(address)
     await throttle.take(studio.wakeups.redis, studio.clock, buckets)
-    wanted = check_email(email)
-    if password or not studio.mailer.enabled:
-        check_password(password, email=wanted)
-    if mode is SignupMode.INVITATION and not invitation.strip():
-        raise InvalidField(
-            "This studio is by invitation: enter the code that you were given.", param="invitation"
-        )
+    wanted = email.strip()
+    wrong: list[InvalidField] = []
+    with noting(wrong):
+        check_email(wanted)
+    with noting(wrong):
+        if password or not studio.mailer.enabled:
+            check_password(password, email=wanted)
+    with noting(wrong):
+        await _check_invitation(studio, invitation.strip())
+    refuse_all(wrong)
     password_hash = await hash_password(password) if password else None
     try:
         async with studio.db.transaction() as session:
@@ -63,9 +70,7 @@ async def sign_up(
             if invitation.strip():
                 taken = await people.take_one_time_token(session, invitation.strip(), Purpose.INVITATION)
                 if taken is None:
-                    raise InvalidField(
-                        "This invitation was used, has ended, or is mistyped.", param="invitation"
-                    )
+                    raise InvalidField(_ENDED, param="invitation")
                 if taken.email is not None and taken.email.lower() != wanted.lower():
                     raise InvalidField("This invitation is for another address.", param="email")
                 invited_address = taken.email
@@ -97,6 +102,15 @@ async def sign_up(
         return SignedUp(signed_in=None)
     await _ask_for_confirmation(studio, user_id=created.id, email=created.email, address=address)
     return SignedUp(signed_in=None)
+
+
+async def _check_invitation(studio: Studio, code: str) -> None:
+    if code and await read_invitation(studio, code) is None:
+        raise InvalidField(_ENDED, param="invitation")
+    if not code and studio.settings.signup is SignupMode.INVITATION:
+        raise InvalidField(
+            "This studio is by invitation: enter the code that you were given.", param="invitation"
+        )
 
 
 async def _tell_owner(studio: Studio, email: str, password_hash: str | None, address: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import reflex as rx
 
+from backend.auth.passwords import MIN_CHARS
 from frontend.components.controls import dialog, field, icon, text_input
 
 
@@ -38,7 +39,13 @@ def password_dialog(*, has_password: Any) -> rx.Component:
             ),
             field(
                 "New password",
-                text_input("password", kind="password", auto_complete="new-password", required=True),
+                text_input(
+                    "password",
+                    kind="password",
+                    auto_complete="new-password",
+                    required=True,
+                    min_length=MIN_CHARS,
+                ),
                 name="password",
                 hint="Twelve characters or more. A sentence is fine. Other browsers are signed out.",
             ),

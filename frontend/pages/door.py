@@ -4,12 +4,14 @@ from typing import Any
 
 import reflex as rx
 
+from backend.auth.passwords import MIN_CHARS
 from frontend.components.controls import field, link_button, text_input
 from frontend.components.faces import skeleton_rows
 from frontend.layouts.door import door
 from frontend.states.door import Door
 
 _PASSWORD_HINT = "Twelve characters or more. A sentence is fine."
+_NEW = "new-password"
 
 
 def _wrong() -> rx.Component:
@@ -35,7 +37,13 @@ def _email(**props: Any) -> rx.Component:
 def _password(label: str, auto_complete: str, hint: str = "") -> rx.Component:
     return field(
         label,
-        text_input("password", kind="password", auto_complete=auto_complete, required=True),
+        text_input(
+            "password",
+            kind="password",
+            auto_complete=auto_complete,
+            required=True,
+            **({"min_length": MIN_CHARS} if auto_complete == _NEW else {}),
+        ),
         name="password",
         hint=hint,
     )
@@ -109,7 +117,7 @@ def _code() -> rx.Component:
             Door.door.signup != "open",
             field(
                 "Invitation code",
-                text_input("invitation", auto_complete="off", spell_check=False),
+                text_input("invitation", auto_complete="off", spell_check=False, required=True),
                 name="invitation",
             ),
         ),
@@ -146,7 +154,7 @@ def _sign_up_form() -> rx.Component:
             ),
         ),
         _invited_email(),
-        rx.cond(_by_letter(), rx.fragment(), _password("Password", "new-password", _PASSWORD_HINT)),
+        rx.cond(_by_letter(), rx.fragment(), _password("Password", _NEW, _PASSWORD_HINT)),
         _code(),
         _wrong(),
         _send("Create the account"),
@@ -228,7 +236,7 @@ def reset_page() -> rx.Component:
             rx.el.div(skeleton_rows(2), custom_attrs={"data-shown": "without-token"}),
         ),
         rx.el.form(
-            _password("New password", "new-password", _PASSWORD_HINT),
+            _password("New password", _NEW, _PASSWORD_HINT),
             _wrong(),
             _send("Set the password"),
             class_name="reset-set",
@@ -260,7 +268,7 @@ def confirm_page() -> rx.Component:
             ),
         ),
         rx.el.form(
-            _password("Password", "new-password", _PASSWORD_HINT),
+            _password("Password", _NEW, _PASSWORD_HINT),
             _wrong(),
             _send("Confirm"),
             method="post",

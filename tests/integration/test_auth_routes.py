@@ -208,6 +208,21 @@ async def test_a_closed_studio_takes_nobody(studio: Studio) -> None:
     assert answer.status_code == 403
 
 
+async def test_all_that_is_wrong_with_a_new_account_is_told_at_once(studio: Studio) -> None:
+    settings = studio.settings.model_copy(update={"signup": SignupMode.INVITATION})
+    async with browser(dataclasses.replace(studio, settings=settings)) as http:
+        wrong = {"email": "nobody", "password": "short", "invitation": "mistyped"}
+        error = (await http.post("/auth/sign-up", json=wrong)).json()["error"]
+        assert [error["param"], *(other["param"] for other in error["also"])] == [
+            "email",
+            "password",
+            "invitation",
+        ]
+        missing = {"email": "new@studio.example", "password": PASSWORD}
+        error = (await http.post("/auth/sign-up", json=missing)).json()["error"]
+        assert (error["param"], "also" in error) == ("invitation", False)
+
+
 async def test_evidence_is_for_moderators_and_previews_for_owners(studio: Studio) -> None:
     case, video = new_id(IdPrefix.REVIEW_CASE), new_id(IdPrefix.VIDEO)
     paths = (f"/evidence/{case}/video", f"/media/{video}/video", f"/media/{video}/preview")

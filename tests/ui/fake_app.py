@@ -69,10 +69,12 @@ def sign_out() -> JSONResponse:
 @api.post("/auth/sign-up")
 async def sign_up(request: Request) -> JSONResponse:
     body = await request.json()
-    if gateway.front.signup == "invitation" and body.get("invitation") != INVITATION:
-        return JSONResponse(
-            {"error": {"message": "This studio is by invitation.", "param": "invitation"}}, status_code=400
-        )
+    code = {"message": "This studio is by invitation.", "param": "invitation"}
+    wrong = [code] if gateway.front.signup == "invitation" and body.get("invitation") != INVITATION else []
+    if len(set(body["password"])) < 5:
+        wrong.insert(0, {"message": "That repeats too few characters.", "param": "password"})
+    if wrong:
+        return JSONResponse({"error": {**wrong[0], "also": wrong[1:]}}, status_code=400)
     answer = JSONResponse({"signed_in": True})
     answer.set_cookie("zoetrope_session", "newcomer", httponly=True, samesite="lax")
     return answer

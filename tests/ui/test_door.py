@@ -47,6 +47,37 @@ def test_an_invitation_that_has_ended_says_so_and_takes_another_code(visit: Call
     page.locator("[data-error=invitation]", has_text="by invitation").wait_for()
 
 
+def test_each_wrong_field_is_told_at_once_and_the_first_has_the_focus(visit: Callable[..., Visitor]) -> None:
+    page = visit().go("/sign-up", "#invitation")
+
+    def told() -> dict[str, str]:
+        rooms = page.locator("[data-error]:not(:empty)")
+        return {str(room.get_attribute("data-error")): room.inner_text() for room in rooms.all()}
+
+    page.fill("#email", "nobody")
+    page.fill("#password", "short")
+    page.get_by_role("button", name="Create the account").click()
+    page.locator("[data-error=invitation]:not(:empty)").wait_for()
+    assert told() == {
+        "email": "That is no e-mail address. It looks like name@example.org.",
+        "password": "A password has 12 characters or more.",
+        "invitation": "Enter the code that you were given.",
+    }
+    assert page.evaluate("document.activeElement.id") == "email"
+    # What only the studio can tell comes together too.
+    page.fill("#email", "new@studio.example")
+    page.fill("#password", "aaaaaaaaaaaaaaaa")
+    page.fill("#invitation", "wrong")
+    page.get_by_role("button", name="Create the account").click()
+    page.locator("[data-error=password]", has_text="repeats").wait_for()
+    assert told() == {
+        "password": "That repeats too few characters.",
+        "invitation": "This studio is by invitation.",
+    }
+    assert page.evaluate("document.activeElement.id") == "password"
+    assert page.locator("[aria-invalid]").count() == 2
+
+
 def test_an_invitation_for_one_address_fills_it_in(
     visit: Callable[..., Visitor], front: Callable[[DoorView], None]
 ) -> None:
