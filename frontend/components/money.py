@@ -6,7 +6,6 @@ import reflex as rx
 
 from frontend.components.controls import button, icon
 from frontend.components.elements import time_ago
-from frontend.components.faces import skeleton_rows
 
 
 def refusal(*, shown: Any, words: Any, again_at: Any, code: Any) -> rx.Component:
@@ -68,7 +67,7 @@ def receipt(one: Any) -> rx.Component:
     )
 
 
-def grants(credits: Any, *, read: Any) -> rx.Component:
+def grants(credits: Any) -> rx.Component:
     """What there is to spend, grant by grant, in the order in which it is spent."""
     return rx.el.section(
         rx.el.h2("Credits", class_name="section-title"),
@@ -77,13 +76,9 @@ def grants(credits: Any, *, read: Any) -> rx.Component:
             rx.el.div(icon("warning"), rx.el.p(credits.withheld), class_name="refusal", role="status"),
         ),
         rx.cond(
-            read,
-            rx.cond(
-                credits.grants.length() > 0,
-                _table("Spent in this order", "Left", "Ends", rows=rx.foreach(credits.grants, _grant)),
-                rx.el.p("Nothing to spend just now.", class_name="none"),
-            ),
-            skeleton_rows(2),
+            credits.grants.length() > 0,
+            _table("Spent in this order", "Left", "Ends", rows=rx.foreach(credits.grants, _grant)),
+            rx.el.p("Nothing to spend just now.", class_name="none"),
         ),
         class_name="section",
     )
@@ -97,24 +92,20 @@ def _grant(grant: Any) -> rx.Component:
     )
 
 
-def receipts(rows: Any, *, read: Any, more: Any, older: Any) -> rx.Component:
+def receipts(rows: Any, *, more: Any, older: Any) -> rx.Component:
     """Receipts, newest first."""
     return rx.el.section(
         rx.el.h2("Receipts", class_name="section-title"),
         rx.cond(
-            read,
-            rx.cond(
-                rows.length() > 0,
-                rx.fragment(
-                    _table("Clip", "Charged", "Back", rows=rx.foreach(rows, _receipt)),
-                    rx.cond(more, button("Older receipts", tone="quiet", on_click=older)),
-                ),
-                rx.el.p(
-                    "Nothing yet. Each clip gets a receipt: what it was quoted, what it cost, and why.",
-                    class_name="none",
-                ),
+            rows.length() > 0,
+            rx.fragment(
+                _table("Clip", "Charged", "Back", rows=rx.foreach(rows, _receipt)),
+                rx.cond(more, button("Older receipts", tone="quiet", on_click=older)),
             ),
-            skeleton_rows(3),
+            rx.el.p(
+                "Nothing yet. Each clip gets a receipt: what it was quoted, what it cost, and why.",
+                class_name="none",
+            ),
         ),
         class_name="section receipts-list",
     )
@@ -174,7 +165,6 @@ def more_credits(credits: Any, *, grant_command: Any) -> rx.Component:
                 class_name="give-credits",
             ),
         ),
-        rx.cond(credits.ask == "", skeleton_rows(1)),
         rx.cond(
             # Who runs the studio is not sent to themselves.
             (credits.ask != "") & ((grant_command == "") | (credits.ask_url != "")),

@@ -31,7 +31,7 @@ def _balance() -> rx.Component:
         ),
         rx.el.dl(
             rx.el.div(rx.el.dt("Signed in as"), rx.el.dd(Account.account.email)),
-            rx.el.div(rx.el.dt("Tier"), rx.el.dd(Account.account.tier)),
+            rx.el.div(rx.el.dt("Tier"), rx.el.dd(Account.account.tier, class_name="tier")),
             rx.el.div(rx.el.dt("Appearance"), rx.el.dd(theme_choice())),
             rx.cond(
                 Account.credits.next_at != "",
@@ -100,33 +100,29 @@ def _ledger() -> rx.Component:
             class_name="ledger-label",
         ),
         rx.cond(
-            Account.read,
-            rx.cond(
-                Account.entries.length() > 0,
-                rx.fragment(
-                    rx.el.table(
-                        rx.el.thead(
-                            rx.el.tr(
-                                rx.el.th("When", scope="col"),
-                                rx.el.th("What", scope="col"),
-                                rx.el.th("Credits", scope="col", class_name="number"),
-                                rx.el.th("Balance", scope="col", class_name="number"),
-                            )
-                        ),
-                        rx.el.tbody(rx.foreach(Account.entries, _entry)),
-                        class_name="table",
+            Account.entries.length() > 0,
+            rx.fragment(
+                rx.el.table(
+                    rx.el.thead(
+                        rx.el.tr(
+                            rx.el.th("When", scope="col"),
+                            rx.el.th("What", scope="col"),
+                            rx.el.th("Credits", scope="col", class_name="number"),
+                            rx.el.th("Balance", scope="col", class_name="number"),
+                        )
                     ),
-                    rx.cond(
-                        Account.ledger_cursor != "",
-                        button("Older entries", tone="quiet", on_click=Account.older),
-                    ),
+                    rx.el.tbody(rx.foreach(Account.entries, _entry)),
+                    class_name="table",
                 ),
-                rx.el.p(
-                    "Nothing yet. Grants and charges are listed here, each with the clip it was for.",
-                    class_name="none",
+                rx.cond(
+                    Account.ledger_cursor != "",
+                    button("Older entries", tone="quiet", on_click=Account.older),
                 ),
             ),
-            skeleton_rows(3),
+            rx.el.p(
+                "Nothing yet. Grants and charges are listed here, each with the clip it was for.",
+                class_name="none",
+            ),
         ),
         class_name="section ledger",
     )
@@ -247,14 +243,33 @@ def _keys() -> rx.Component:
         ),
         _new_key(),
         rx.cond(
-            Account.read,
-            rx.cond(
-                Account.keys.length() > 0,
-                rx.el.ul(rx.foreach(Account.keys, _key), class_name="keys"),
-            ),
-            skeleton_rows(2),
+            Account.keys.length() > 0,
+            rx.el.ul(rx.foreach(Account.keys, _key), class_name="keys"),
         ),
         class_name="section",
+    )
+
+
+def _filled() -> rx.Component:
+    return rx.fragment(
+        _balance(),
+        rx.el.div(
+            rx.el.div(
+                grants(Account.credits),
+                receipts(Account.receipts, more=Account.receipts_cursor != "", older=Account.older_receipts),
+                _ledger(),
+            ),
+            rx.el.div(more_credits(Account.credits, grant_command=Account.grant_command), _keys()),
+            class_name="account-columns",
+        ),
+    )
+
+
+def _waiting() -> rx.Component:
+    return rx.el.div(
+        rx.el.div(class_name="skeleton skeleton-panel"),
+        rx.el.div(*(skeleton_rows(5, class_name="section") for _ in range(2)), class_name="account-columns"),
+        aria_hidden="true",
     )
 
 
@@ -265,23 +280,7 @@ def account_page() -> rx.Component:
         rx.cond(
             Account.page_trouble != "",
             failed(Account.page_trouble, again=Account.open),
-            rx.fragment(
-                _balance(),
-                rx.el.div(
-                    rx.el.div(
-                        grants(Account.credits, read=Account.read),
-                        receipts(
-                            Account.receipts,
-                            read=Account.read,
-                            more=Account.receipts_cursor != "",
-                            older=Account.older_receipts,
-                        ),
-                        _ledger(),
-                    ),
-                    rx.el.div(more_credits(Account.credits, grant_command=Account.grant_command), _keys()),
-                    class_name="account-columns",
-                ),
-            ),
+            rx.cond(Account.read, _filled(), _waiting()),
         ),
         dialog(
             "revoke-key",

@@ -170,7 +170,10 @@ def _filled() -> rx.Component:
                     class_name="clip-parent",
                 ),
             ),
-            rx.el.dl(rx.foreach(Clip.clip.params, _parameter), class_name="params"),
+            rx.cond(
+                Clip.clip.params.length() > 0,
+                rx.el.dl(rx.foreach(Clip.clip.params, _parameter), class_name="params"),
+            ),
             rx.cond(Clip.clip.receipt.id != "", receipt(Clip.clip.receipt)),
             class_name="clip-side",
         ),

@@ -292,6 +292,10 @@ def _composer() -> rx.Component:
                 rx.el.div(
                     image_drop(most_bytes=_MOST_UPLOAD_BYTES), _error("image_id"), class_name="image-room"
                 ),
+                rx.cond(
+                    Composer.model.id == "",
+                    rx.el.div(rx.el.div(class_name="drop skeleton"), class_name="image-room"),
+                ),
             ),
             class_name="composer-top",
         ),
@@ -299,7 +303,9 @@ def _composer() -> rx.Component:
             rx.cond(
                 Composer.model.id != "",
                 rx.el.div(_models(), _sizes(), _lengths(), class_name="controls"),
-                rx.el.div(rx.el.span(class_name="skeleton skeleton-word"), class_name="controls"),
+                rx.el.div(
+                    rx.el.span(class_name="skeleton skeleton-word"), class_name="controls controls-waiting"
+                ),
             ),
             _more(),
             rx.el.div(
@@ -502,7 +508,7 @@ def _latest() -> rx.Component:
     return rx.el.section(
         # No heading over nothing: it comes with the first clip.
         rx.cond(
-            (Jobs.wall.length() > 0) | ~Jobs.loaded,
+            Jobs.wall.length() > 0,
             rx.el.header(
                 rx.el.h2("Latest", class_name="section-title"),
                 rx.cond(
@@ -515,23 +521,28 @@ def _latest() -> rx.Component:
             Jobs.trouble != "",
             failed(Jobs.trouble, again=Jobs.load),
             rx.cond(
-                Jobs.loaded,
+                Jobs.wall.length() > 0,
+                wall(Jobs.wall, tile=poster, whole_rows=Jobs.wall_is_full),
                 rx.cond(
-                    Jobs.wall.length() > 0,
-                    wall(Jobs.wall, tile=poster, whole_rows=Jobs.wall_is_full),
-                    rx.cond(
-                        Jobs.staged == "",
-                        empty(
-                            "Your clips play here",
-                            "Write a prompt above, or put one together from the words below it.",
-                            quiet=True,
-                        ),
+                    Jobs.staged == "",
+                    empty(
+                        "Your clips play here",
+                        "Write a prompt above, or put one together from the words below it.",
+                        quiet=True,
                     ),
                 ),
-                skeleton_tiles(4),
             ),
         ),
         class_name="section",
+    )
+
+
+def _below() -> rx.Component:
+    """What follows the composer, in one piece: what comes later would push what is being looked at."""
+    return rx.cond(
+        Jobs.loaded | (Jobs.trouble != ""),
+        rx.fragment(_now(), _asides(), _latest()),
+        rx.el.div(skeleton_tiles(4), class_name="section"),
     )
 
 
@@ -540,9 +551,7 @@ def create_page() -> rx.Component:
     return shell(
         "Create",
         _composer(),
-        _now(),
-        _asides(),
-        _latest(),
+        _below(),
         stop_dialog(),
         button(
             "Ask for the price again",

@@ -14,7 +14,7 @@ _WORKER = "ZOETROPE_DEVICE=cuda .venv/bin/zoetrope worker"
 
 def _command(text: str) -> rx.Component:
     return rx.el.div(
-        rx.el.pre(rx.el.code(text)),
+        rx.el.pre(*(rx.el.code(line) for line in text.splitlines())),
         icon_button("copy", "Copy", custom_attrs={"data-copies": text, "data-copied": "Command copied"}),
         class_name="command",
     )

@@ -168,6 +168,22 @@ def test_an_image_is_shown_sent_and_taken_away(visit: Callable[..., Visitor], tm
     assert page.input_value("z-drop [name=image_id]") == ""
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("size", [(256, 256), (256, 448), (448, 256)])
+def test_a_first_frame_is_shown_whole(
+    visit: Callable[..., Visitor], tmp_path: Path, size: tuple[int, int], width: int
+) -> None:
+    picture = tmp_path / "first.png"
+    Image.new("RGB", size, "teal").save(picture)
+    page = visit("creator", width=width).go("/", "z-drop")
+    page.set_input_files("z-drop input[type=file]", picture)
+    page.wait_for_selector("z-drop[data-state=there]")
+    shown = page.locator("z-drop img").bounding_box()
+    assert shown is not None
+    assert shown["width"] / shown["height"] == pytest.approx(size[0] / size[1], rel=0.03)
+    assert 70 <= shown["height"] <= 140, "neither too small to tell nor in the way of the form"
+
+
 def test_a_file_that_is_no_picture_is_refused_in_words(visit: Callable[..., Visitor], tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a picture")

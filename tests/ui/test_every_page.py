@@ -39,6 +39,30 @@ NAMELESS = """
   .map((e) => e.outerHTML.slice(0, 160))
 """
 
+SHIFTS = """
+const seen = [];
+const note = (list) => {
+  for (const shift of list.getEntries()) {
+    if (!shift.hadRecentInput) seen.push({by: shift.value, what: shift.sources.map((s) => s.node?.className)});
+  }
+};
+const observer = new PerformanceObserver(note);
+observer.observe({type: "layout-shift", buffered: true});
+window.shifts = () => { note({getEntries: () => observer.takeRecords()}); return seen; };
+"""
+SETTLED = """
+document.documentElement.dataset.ready !== undefined && document.fonts.status === "loaded" &&
+!document.querySelector("main .skeleton")
+"""
+# A link within a sentence is as high as its line; a strip is pressed anywhere; what nobody sees is not pressed.
+SMALL = """
+(least) => [...document.querySelectorAll("a[href], button, summary, select, input, label:has(input)")]
+  .filter((e) => e.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+  .filter((e) => !e.matches("[type=hidden], .skip, .off-stage, .off-screen, .strip-prompt, p a, [tabindex='-1']"))
+  .filter((e) => Math.round(e.getBoundingClientRect().height) < least)
+  .map((e) => [Math.round(e.getBoundingClientRect().height), e.outerHTML.slice(0, 120)])
+"""
+
 
 @pytest.mark.parametrize(("address", "who", "awaited"), PAGES)
 def test_a_page_has_no_errors_and_fits_a_phone(
@@ -51,6 +75,20 @@ def test_a_page_has_no_errors_and_fits_a_phone(
     assert page.evaluate(NAMELESS) == []
     assert page.locator("h1").count() == 1
     assert visitor.complaints == []
+
+
+@pytest.mark.parametrize(("width", "touch", "least"), [(1440, False, 24), (390, True, 44)])
+@pytest.mark.parametrize(("address", "who", "awaited"), PAGES)
+def test_nothing_moves_while_a_page_fills_and_nothing_is_too_small_to_press(
+    visit: Callable[..., Visitor], address: str, who: str, awaited: str, width: int, touch: bool, least: int
+) -> None:
+    visitor = visit(who, width=width, has_touch=touch, is_mobile=touch)
+    visitor.page.add_init_script(SHIFTS)
+    page = visitor.go(address, awaited)
+    page.wait_for_function(SETTLED)
+    shifts = page.evaluate("shifts()")
+    assert sum(each["by"] for each in shifts) < 0.01, shifts
+    assert page.evaluate(SMALL, least) == []
 
 
 @pytest.mark.parametrize(
@@ -130,6 +168,15 @@ def test_a_command_is_not_covered_by_its_copy_button(visit: Callable[..., Visito
           each.querySelector("button").getBoundingClientRect().left + 0.5).length"""
     )
     assert overlaps == 0
+
+
+def test_a_command_is_read_whole_on_a_phone(visit: Callable[..., Visitor]) -> None:
+    page = visit("creator", width=390, height=844).go("/models", ".command")
+    widths = page.locator(".command pre").evaluate_all(
+        "all => all.map((e) => [e.scrollWidth, e.clientWidth])"
+    )
+    assert widths
+    assert all(words <= room for words, room in widths)
 
 
 def test_nobody_is_sent_to_the_door_and_comes_back_where_they_were(visit: Callable[..., Visitor]) -> None:

@@ -173,6 +173,25 @@ def test_a_tile_with_the_focus_is_ringed_over_its_picture(visit: Callable[..., V
         assert all(abs(got - wanted) < 16 for got, wanted in zip(found, cool, strict=True)), (at, found)
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_what_a_tile_says_is_not_under_its_buttons(visit: Callable[..., Visitor], width: int) -> None:
+    page = visit("creator", width=width, reduced_motion="reduce").go("/gallery", "z-wall[data-laid]")
+    tiles = page.locator("[data-tile]")
+    for index in range(6):
+        tiles.nth(index).hover()
+        collide = tiles.nth(index).evaluate(
+            """(tile) => {
+              const boxes = (query) => [...tile.querySelectorAll(query)]
+                .map((e) => e.getBoundingClientRect()).filter((box) => box.width && box.height);
+              const spilt = [...tile.querySelectorAll(".tile-facts")].some((e) => e.offsetHeight > 20);
+              return spilt || boxes(".tile-words p").some((words) =>
+                words.left < tile.getBoundingClientRect().left || boxes(".tile-actions .icon-button").some((button) =>
+                  words.top < button.bottom && words.left < button.right && button.left < words.right));
+            }"""
+        )
+        assert not collide, f"tile {index}"
+
+
 def test_a_finger_opens_a_tile_wherever_it_taps_and_selects_once_asked_to(
     visit: Callable[..., Visitor],
 ) -> None:
