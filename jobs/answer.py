@@ -49,6 +49,7 @@ def _answer(dispatcher: Dispatcher, question: dict[str, Any]) -> dict[str, objec
                 str(question["account_id"]),
                 str(question["recipe"]),
                 float(question["gpu_s"]),
+                int(question["steps"]),
             )
             return {"p50_s": wait[0] if wait else None, "p90_s": wait[1] if wait else None}
         case other:

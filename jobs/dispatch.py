@@ -49,6 +49,8 @@ BATCH = 500
 HIDDEN = timedelta(seconds=10)
 SPEEDS_EVERY_S = 10.0
 TEND_EVERY_S = 1.0
+MOST_PROMISES_AT_ONCE = 20
+"""Of jobs that come together: a promise takes half a millisecond, and so many teach enough."""
 
 
 class Dispatcher:
@@ -126,7 +128,7 @@ class Dispatcher:
                     await self._tend()
                 if mono_s - speeds_at >= SPEEDS_EVERY_S:
                     speeds_at = mono_s
-                    self._outlook.speeds = await read_speeds(self._studio)
+                    self._outlook.goes_at(await read_speeds(self._studio))
             except (SQLAlchemyError, RedisError, OSError) as error:
                 log.warning("dispatch.waits", error=type(error).__name__)
                 await asyncio.sleep(0.5)
@@ -164,6 +166,9 @@ class Dispatcher:
             elif job_id not in found:
                 self._outlook.left(job_id)
             await self._settle(job_id, found.get(job_id))
+        now_s, mono_s = self._now_s(), self._studio.clock.monotonic()
+        for job_id in job_ids[:MOST_PROMISES_AT_ONCE]:
+            self._outlook.promise(job_id, now_s, mono_s)
 
     def places(self, job_ids: list[str]) -> dict[str, dict[str, object]]:
         """Place and expected end of jobs that wait or run, for those that asked."""
@@ -171,7 +176,9 @@ class Dispatcher:
         answers = {job_id: self._outlook.place(job_id, now_s, mono_s) for job_id in job_ids}
         return {job_id: answer for job_id, answer in answers.items() if answer is not None}
 
-    def wait_for(self, tier: str, account_id: str, recipe: str, gpu_s: float) -> tuple[float, float] | None:
+    def wait_for(
+        self, tier: str, account_id: str, recipe: str, gpu_s: float, steps: int
+    ) -> tuple[float, float] | None:
         """Seconds (p50, p90) until a clip of this work would be there, were it sent now. None: no worker for it."""
         known = CATALOGUE.get(recipe)
         now_s = self._now_s()
@@ -185,6 +192,7 @@ class Dispatcher:
             submitted_s=now_s,
             concurrency_limit=1,
             load_s=known.cost.load_s if known else 0.0,
+            step_gpu_s=known.cost.step_gpu_s(gpu_s, steps) if known else 0.0,
         )
         return self._outlook.wait_for(job, now_s, self._studio.clock.monotonic())
 
@@ -247,6 +255,8 @@ class Dispatcher:
             recipe=now.job.recipe,
             gpu_s=now.job.gpu_s,
             done=now.done,
+            step_gpu_s=now.job.step_gpu_s,
+            load_s=now.job.load_s,
         )
         if self._fleet.knows(now.worker_id):
             self._fleet.occupy(now.worker_id, Slot(now.slot or "run"), occupant)
@@ -289,6 +299,8 @@ class Dispatcher:
                     attempt_id=order.attempt_id,
                     recipe=given.recipe,
                     gpu_s=given.gpu_s,
+                    step_gpu_s=given.step_gpu_s,
+                    load_s=given.load_s,
                 ),
             )
             log.info("job.dispatched", job_id=given.job_id, attempt=order.attempt_id, worker_id=worker_id)
@@ -330,15 +342,15 @@ class Dispatcher:
         """What a worker runs, as something to stop. None: it is stopping, or the queue knows nothing of it."""
         first = together[0]
         job = self._queue.running_job(first.job_id)
-        left_s = self._fleet.left_s_of(first.job_id, self._outlook.speeds.p50)
-        if job is None or left_s is None:
+        left = self._fleet.left_s_of(first.job_id)
+        if job is None or left is None:
             return None
         if any(self._stopping.get(each.attempt_id, 0.0) > mono_s for each in together):
             return None
         return Run(
             worker=worker,
             job=job,
-            left_s=left_s,
+            left_s=left[0],
             stop_s=(first.step_s or 1.0) + 1.0,
             stopped=max(self._stops.get(each.job_id, 0) for each in together),
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat
 from backend.domain.attempt import LEASE, Slot
+from backend.domain.pace import Pace, Paces
 from backend.domain.quarantine import Takes
 from backend.domain.scheduling import WorkerView
 
@@ -32,17 +33,26 @@ class Occupant:
     own_steps: int = 0
     steps_left: int = 0
     step_s: float | None = None
+    step_gpu_s: float = 0.0
+    load_s: float = 0.0
 
     @property
     def paced(self) -> bool:
         """Whether its own steps say how fast it goes."""
         return self.step_s is not None and self.own_steps >= PACED_STEPS
 
-    def left_s(self, speed: float) -> float:
-        """Expected seconds of its own: by its own pace once there is one, else by the expected work."""
+    def left_s(self, pace: Pace) -> float:
+        """Expected seconds of its own on the GPU: by its own pace once there is one, else by the expected work."""
         if self.step_s is not None and self.paced:
             return self.step_s * self.steps_left + 0.2
-        return max(0.0, self.gpu_s * speed * (1 - self.done))
+        return max(0.0, pace.seconds(self.gpu_s) * (1 - self.done))
+
+    def finish_s(self, pace: Pace) -> float:
+        """Expected seconds of what comes after its steps, where its own pace is of those alone: less when they are
+        done."""
+        if not self.paced:
+            return 0.0
+        return pace.around_s * (0.5 if self.done >= 1 else 1.0)
 
     def saw(self, status: AttemptStatus) -> None:
         """Where its worker says it stands."""
@@ -77,6 +87,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self._workers: dict[str, FleetWorker] = {}
+        self.paces = Paces()
 
     def restore(self, worker: FleetWorker) -> None:
         """A worker as the database has it, at the start of a term."""
@@ -121,12 +132,12 @@ class Fleet:
             worker.takes_jobs = allowed is not Takes.NOTHING
             worker.only_one = allowed is Takes.ONE
 
-    def views(self, now_s: float, speed: float = 1.0, *, without: Container[str] = ()) -> list[WorkerView]:
+    def views(self, now_s: float, *, without: Container[str] = ()) -> list[WorkerView]:
         """Live workers as the fair queue sees them. Those in `without` take nothing now."""
-        return [self._view(w, speed, w.worker_id not in without) for w in self.live(now_s)]
+        return [self._view(w, w.worker_id not in without) for w in self.live(now_s)]
 
-    def _view(self, worker: FleetWorker, speed: float, may_take: bool) -> WorkerView:
-        left_s = sum(_left_s(together, speed) for together in worker.slots.values())
+    def _view(self, worker: FleetWorker, may_take: bool) -> WorkerView:
+        left_s = sum(self._left_s(together) for together in worker.slots.values())
         has_room = self.slot_for(worker.worker_id) is not None
         return WorkerView(
             worker_id=worker.worker_id,
@@ -152,9 +163,7 @@ class Fleet:
     def running(self, now_s: float) -> list[tuple[WorkerView, list[Occupant]]]:
         """What live workers run now: one attempt, or those of a batch."""
         return [
-            (self._view(w, 1.0, True), list(w.slots[Slot.RUN]))
-            for w in self.live(now_s)
-            if Slot.RUN in w.slots
+            (self._view(w, True), list(w.slots[Slot.RUN])) for w in self.live(now_s) if Slot.RUN in w.slots
         ]
 
     def occupy(self, worker_id: str, slot: Slot, occupant: Occupant) -> None:
@@ -204,15 +213,14 @@ class Fleet:
                         return occupant.attempt_id
         return None
 
-    def left_s_of(self, job_id: str, speed: float) -> float | None:
-        """Expected seconds until a job on a worker is rendered; what runs before it, and with it, counts too."""
+    def left_s_of(self, job_id: str) -> tuple[float, float] | None:
+        """Expected seconds (p50, p90) until a job on a worker is rendered; loading its model, what runs before it, and
+        what runs with it, count too."""
         for worker in self._workers.values():
             for slot, together in worker.slots.items():
-                if any(occupant.job_id == job_id for occupant in together):
-                    ahead = 0.0
-                    if slot is Slot.NEXT and Slot.RUN in worker.slots:
-                        ahead = _left_s(worker.slots[Slot.RUN], speed)
-                    return ahead + _left_s(together, speed)
+                for occupant in together:
+                    if occupant.job_id == job_id:
+                        return self._left_s_in(worker, slot, occupant)
         return None
 
     def paced(self, job_id: str) -> bool:
@@ -225,12 +233,25 @@ class Fleet:
             if occupant.job_id == job_id
         )
 
+    def _left_s_in(self, worker: FleetWorker, slot: Slot, occupant: Occupant) -> tuple[float, float]:
+        pace = self._pace(occupant)
+        left_s = self._left_s(worker.slots[slot]) + occupant.finish_s(pace)
+        if slot is Slot.NEXT and Slot.RUN in worker.slots:
+            left_s += self._left_s(worker.slots[Slot.RUN])
+        if occupant.own_steps == 0 and occupant.recipe not in worker.resident:
+            left_s += occupant.load_s
+        return left_s, left_s * pace.late
+
     def loading(self, recipe: str, now_s: float) -> bool:
         """Whether some live worker loads this model now."""
         return any(w.loading == recipe for w in self.live(now_s))
 
+    def _pace(self, occupant: Occupant) -> Pace:
+        return self.paces.of(occupant.recipe, occupant.step_gpu_s)
 
-def _left_s(together: Sequence[Occupant], speed: float) -> float:
-    """Expected seconds of one pass. Its steps take all members' time at once; without a pace, their work adds up."""
-    paced = [occupant.left_s(speed) for occupant in together if occupant.paced]
-    return max(paced) if paced else sum(occupant.left_s(speed) for occupant in together)
+    def _left_s(self, together: Sequence[Occupant]) -> float:
+        """Expected seconds of one pass. Its steps take all members' time at once; without a pace, their work
+        adds up."""
+        left = [(occupant, occupant.left_s(self._pace(occupant))) for occupant in together]
+        paced = [left_s for occupant, left_s in left if occupant.paced]
+        return max(paced) if paced else sum(left_s for _occupant, left_s in left)

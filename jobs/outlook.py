@@ -1,5 +1,6 @@
 """What the leader tells others of the queue: places and expected ends, the wait of a clip not yet sent, full tiers."""
 
+import math
 from dataclasses import dataclass, field
 
 from backend import metrics
@@ -22,7 +23,7 @@ class _Promise:
 
 @dataclass
 class Outlook:
-    """Reads the queue and the fleet, changes neither. Learns from how its promises turn out."""
+    """Reads the queue and the fleet, and tells the fleet how fast it is. Learns from how its promises turn out."""
 
     queue: FairQueue
     fleet: Fleet
@@ -34,21 +35,34 @@ class Outlook:
 
     def __post_init__(self) -> None:
         self.backlog = Backlog(self.shares)
+        self.goes_at(self.speeds)
+
+    def goes_at(self, speeds: Speeds) -> None:
+        """So fast are clips made now."""
+        self.speeds = speeds
+        self.fleet.paces = speeds.paces
 
     def place(self, job_id: str, now_s: float, mono_s: float) -> dict[str, object] | None:
         """Place and expected end of a job that waits or runs; None when this leader knows of no such job."""
         place = self.queue.place(job_id, now_s)
         if place is None:
-            left_s = self.fleet.left_s_of(job_id, self.speeds.p50)
-            if left_s is None:
+            left = self.fleet.left_s_of(job_id)
+            if left is None:
                 return None
-            late_s = self.fleet.left_s_of(job_id, self.speeds.p90) or left_s
-            return self._answer(0, len(self.queue), left_s, late_s, "", paced=self.fleet.paced(job_id))
+            paced = self.fleet.paced(job_id)
+            return self._answer(0, len(self.queue), self._released(*left), "", paced=paced)
         job = self.queue.waiting_job(job_id)
         if place.position is None or job is None:
-            return self._answer(None, place.of, None, None, place.reason)
+            return self._answer(None, place.of, None, place.reason)
         eta = self._eta(job, place, now_s, mono_s)
-        return self._answer(place.position, place.of, eta.p50_s, eta.p90_s, self._why(job, place, mono_s))
+        released = self._released(eta.p50_s, eta.p90_s)
+        return self._answer(place.position, place.of, released, self._why(job, place, mono_s))
+
+    def promise(self, job_id: str, now_s: float, mono_s: float) -> None:
+        """A job came: note when it is expected, asked or not, so that its end teaches. Of no job that does not wait."""
+        place, job = self.queue.place(job_id, now_s), self.queue.waiting_job(job_id)
+        if place is not None and place.position is not None and job is not None:
+            self._eta(job, place, now_s, mono_s)
 
     def wait_for(self, job: QueuedJob, now_s: float, mono_s: float) -> tuple[float, float] | None:
         """Seconds (p50, p90) until this clip would be there, were it sent now. None: no worker for it."""
@@ -62,7 +76,7 @@ class Outlook:
         )
         situation = self._situation(job, place, views, starts_within_s, first, now_s)
         eta = self.calibration.predict(situation)
-        return eta.p50_s + self.speeds.after_p50_s, eta.p90_s + self.speeds.after_p90_s
+        return self._released(eta.p50_s, eta.p90_s)
 
     def asked(self, job: QueuedJob, now_s: float) -> None:
         """A job came: its tier wants this much."""
@@ -84,7 +98,7 @@ class Outlook:
 
     def full_tiers(self, now_s: float, mono_s: float) -> dict[str, dict[str, float]]:
         """Tiers that take no further account's first job now, each with when to try again, in seconds."""
-        capacity = float(len(self.fleet.live(mono_s))) / max(self.speeds.p50, 0.1)
+        capacity = float(len(self.fleet.live(mono_s))) / max(self.speeds.paces.ratio, 0.1)
         waiting = {name: self.queue.waiting_gpu_s(name) for name in self.shares}
         full = {}
         for name in self.shares:
@@ -114,6 +128,8 @@ class Outlook:
         first: bool,
         now_s: float,
     ) -> Situation:
+        paces = self.speeds.paces
+        pace = paces.of(job.recipe, job.step_gpu_s)
         kinds = {(view.recipes, view.memory_gb) for view in views if view.serves(job)}
         competing = max((self.queue.waiting_gpu_s_of(r, gb) for r, gb in kinds), default=0.0)
         estimate_s = estimate_end_s(
@@ -122,18 +138,20 @@ class Outlook:
             views,
             competing_gpu_s=competing,
             starts_within_s=starts_within_s,
-            speed=self.speeds.p50,
+            pace=pace,
+            mix=paces.mix,
         )
-        pressure = self.backlog.pressure(max(1.0, float(len(views))), now_s)
-        return Situation(tier=job.tier, first=first, pressure=pressure, estimate_s=estimate_s)
+        capacity = max(1.0, float(len(views))) / max(paces.ratio, 0.1)
+        pressure = self.backlog.pressure(capacity, now_s) if place.others_before else 0.0
+        return Situation(tier=job.tier, first=first, pressure=pressure, estimate_s=estimate_s, late=pace.late)
 
     def _why(self, job: QueuedJob, place: Place, mono_s: float) -> str:
         """Who is before it, and what a worker does about its model; empty when nothing is to be said."""
-        others = (place.position or 1) - 1 - place.tier_before
+        other_tiers = (place.position or 1) - 1 - place.tier_before
         counts = (
             (place.own_before, "of yours"),
             (place.tier_before - place.own_before, "of your tier"),
-            (others, "of other tiers"),
+            (other_tiers, "of other tiers"),
         )
         before = [f"{count} {whose}" for count, whose in counts if count > 0]
         parts = [f"after {_listed(before)}"] if before else []
@@ -141,12 +159,18 @@ class Outlook:
             parts.append(f"a worker is loading {job.recipe}")
         return "; ".join(parts)
 
+    def _released(self, end_s: float, late_s: float) -> tuple[float, float]:
+        """With what comes after the render. A late render and a late verdict seldom meet: their excess adds as do
+        spreads of what is independent."""
+        after_s = self.speeds.after_p50_s
+        excess_s = math.hypot(late_s - end_s, self.speeds.after_p90_s - after_s)
+        return end_s + after_s, end_s + after_s + excess_s
+
+    @staticmethod
     def _answer(
-        self,
         position: int | None,
         of: int,
-        end_s: float | None,
-        late_s: float | None,
+        released: tuple[float, float] | None,
         reason: str,
         *,
         paced: bool = False,
@@ -154,8 +178,8 @@ class Outlook:
         return {
             "position": position,
             "of": of,
-            "p50_s": None if end_s is None else end_s + self.speeds.after_p50_s,
-            "p90_s": None if late_s is None else late_s + self.speeds.after_p90_s,
+            "p50_s": None if released is None else released[0],
+            "p90_s": None if released is None else released[1],
             "reason": reason,
             "paced": paced,
         }

@@ -69,7 +69,8 @@ class QueuedJob:
     """A job that may be dispatched.
 
     `gpu_s`: expected work left. `submitted_s` and every `now_s` here are seconds on one clock. `load_s`: what loading
-    its model takes. Jobs with the same `batch_key` may run in one batch; empty: alone.
+    its model takes; `step_gpu_s`: expected work of a step. Jobs with the same `batch_key` may run in one batch; empty:
+    alone.
     """
 
     job_id: str
@@ -81,6 +82,7 @@ class QueuedJob:
     submitted_s: float
     concurrency_limit: int
     load_s: float = 0.0
+    step_gpu_s: float = 0.0
     batch_key: str = ""
 
 
@@ -117,6 +119,11 @@ class Place:
     tier_before: int = 0
     gpu_s_before: float = 0.0
     reason: str = ""
+
+    @property
+    def others_before(self) -> int:
+        """How many jobs of other accounts are before it."""
+        return max(0, (self.position or 1) - 1 - self.own_before)
 
 
 @dataclass(slots=True)

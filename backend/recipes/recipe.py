@@ -93,6 +93,10 @@ class Cost:
     load_s: float
     credits_per_gpu_s: float
 
+    def step_gpu_s(self, gpu_s: float, steps: int) -> float:
+        """The work of one step of a clip of so much work and so many steps."""
+        return max(0.0, gpu_s - self.base_gpu_s) / max(1, steps)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:

@@ -46,7 +46,7 @@ async def offer_draft(
     if wait is None or wait[0] < full.gpu_s + LONG_WAIT_S:
         return None
     draft = resolve(replace(request, num_inference_steps=steps, seed=full.seed), tier)
-    sooner = await ask_wait(studio, principal, draft.recipe.name, draft.gpu_s)
+    sooner = await ask_wait(studio, principal, draft)
     if sooner is None or draft.quoted > full.quoted:
         return None
     if sooner[0] > CLEARLY_SOONER * wait[0] and draft.quoted > CLEARLY_CHEAPER * full.quoted:

@@ -6,6 +6,7 @@ from typing import cast
 
 from backend.auth.principal import Principal
 from backend.domain.generation import ON_WORKER, JobState
+from backend.services.generation_request import ResolvedRequest
 from backend.services.job_view import JobView, PlaceView
 from backend.studio import Studio
 
@@ -21,16 +22,17 @@ async def with_places(studio: Studio, views: Sequence[JobView]) -> list[JobView]
 
 
 async def ask_wait(
-    studio: Studio, principal: Principal, recipe: str, gpu_s: float
+    studio: Studio, principal: Principal, request: ResolvedRequest
 ) -> tuple[float, float] | None:
-    """Seconds (p50, p90) until a clip of this work would be there, if it were sent now."""
+    """Seconds (p50, p90) until this clip would be there, if it were sent now."""
     answer = await studio.wakeups.ask_leader(
         {
             "ask": "wait",
             "account_id": principal.account_id,
             "tier": principal.tier,
-            "recipe": recipe,
-            "gpu_s": gpu_s,
+            "recipe": request.recipe.name,
+            "gpu_s": request.gpu_s,
+            "steps": request.num_inference_steps,
         }
     )
     if not answer or answer.get("p50_s") is None:

@@ -45,7 +45,7 @@ async def quote_generation(studio: Studio, principal: Principal, request: Genera
         available = found.available
         if resolved.quoted > available:
             shortfall, works_in = found.shortfall(resolved.quoted)
-    wait = await ask_wait(studio, principal, resolved.recipe.name, resolved.gpu_s)
+    wait = await ask_wait(studio, principal, resolved)
     return Quote(
         credits=resolved.quoted,
         available=available,

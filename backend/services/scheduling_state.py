@@ -1,10 +1,8 @@
 """What the scheduler reads of the database: jobs that wait, attempts that live, workers, measured speeds."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from statistics import median
 from sys import intern
 from typing import Any
 
@@ -17,6 +15,8 @@ from backend.db.models import Attempt, Worker
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.attempt import LIVE, Cause
 from backend.domain.generation import ON_WORKER, JobState
+from backend.domain.pace import Made, Paces
+from backend.domain.quantiles import usual_and_late
 from backend.domain.retry import may_share_batch
 from backend.domain.scheduling import QueuedJob
 from backend.domain.shares import TierShare
@@ -72,20 +72,38 @@ class JobNow:
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """Measured over expected time, median and 90th percentile, and seconds from render to release likewise."""
+    """Measured paces, and seconds from render to release: median and 90th percentile."""
 
-    p50: float
-    p90: float
+    paces: Paces
     after_p50_s: float
     after_p90_s: float
 
 
 _RECENT = 60
-_EXPECTED = 3
 _LOADED_S = 0.1
 """Seconds of loading from which an attempt's time says nothing of the next one's."""
 
-FIRST_SPEEDS = Speeds(p50=1.0, p90=1.5, after_p50_s=1.0, after_p90_s=3.0)
+_MADE = text(
+    f"""
+    SELECT j.recipe, j.recipe_revision, j.gpu_s, j.steps, a.steps_s,
+           greatest(0.0, a.span_s / a.batch_size - a.steps_s) AS around_s
+    FROM (SELECT id FROM workers WHERE state IN ('live', 'draining', 'quarantined')
+          ORDER BY heartbeat_at DESC LIMIT 50) w
+    CROSS JOIN LATERAL (
+        SELECT job_id, state, ended_at, batch_size, resumed_from_step,
+               extract(epoch FROM ended_at - started_at)::float8 AS span_s,
+               (timings->>'denoise_s')::float8 AS steps_s, coalesce((timings->>'load_s')::float8, 0) AS load_s
+        FROM attempts WHERE worker_id = w.id AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT {_RECENT}
+    ) a
+    CROSS JOIN LATERAL (SELECT recipe, recipe_revision, gpu_s, steps FROM jobs WHERE id = a.job_id LIMIT 1) j
+    WHERE a.state = 'done' AND a.span_s IS NOT NULL AND a.steps_s > 0 AND a.resumed_from_step = 0
+      AND a.load_s <= :loaded_s
+    ORDER BY a.ended_at DESC
+    """
+)
+"""The last attempts of each of the workers that were heard last: what a rare model took is not pushed out by others."""
+
+FIRST_SPEEDS = Speeds(paces=Paces(), after_p50_s=1.0, after_p90_s=3.0)
 
 
 async def read_shares(studio: Studio) -> tuple[dict[str, TierShare], dict[str, Tier]]:
@@ -144,48 +162,42 @@ async def read_workers(session: AsyncSession) -> Sequence[Worker]:
 
 
 async def read_speeds(studio: Studio) -> Speeds:
-    """From the newest attempts and jobs that finished, and from what the recipes say, which counts as a few more.
-
-    So neither a first slow clip nor a hurried one sets the pace alone. A clip for which the model was loaded first says
-    nothing of the next: it is left out. Those that shared a pass took their share of it.
-    """
+    """From the newest attempts and jobs that finished. A clip for which the model was loaded first says nothing of the
+    next: it is left out. Those that shared a pass took their share of it."""
     async with studio.db.reading() as session:
-        ratios = (
-            await session.execute(
-                text(
-                    """
-                    SELECT extract(epoch FROM a.ended_at - a.started_at) / a.batch_size / greatest(j.gpu_s, 0.01)
-                    FROM attempts a JOIN jobs j ON j.id = a.job_id
-                    WHERE a.state = 'done' AND a.started_at IS NOT NULL AND a.resumed_from_step = 0
-                      AND coalesce((a.timings->>'load_s')::float, 0) <= :loaded_s
-                    ORDER BY a.ended_at DESC LIMIT :recent
-                    """
-                ),
-                {"recent": _RECENT, "loaded_s": _LOADED_S},
-            )
-        ).scalars()
+        made = [
+            clip
+            for row in await session.execute(_MADE, {"loaded_s": _LOADED_S})
+            if (clip := _made(row)) is not None
+        ]
         after = (
             await session.execute(
                 text(
                     """
-                    SELECT extract(epoch FROM ended_at - rendered_at) FROM jobs
+                    SELECT extract(epoch FROM ended_at - rendered_at)::float8 FROM jobs
                     WHERE state = 'completed' AND rendered_at IS NOT NULL ORDER BY ended_at DESC LIMIT :recent
                     """
                 ),
                 {"recent": _RECENT},
             )
         ).scalars()
-        speeds = _quantiles(ratios, FIRST_SPEEDS.p50, FIRST_SPEEDS.p90)
-        afters = _quantiles(after, FIRST_SPEEDS.after_p50_s, FIRST_SPEEDS.after_p90_s)
-    return Speeds(p50=speeds[0], p90=speeds[1], after_p50_s=afters[0], after_p90_s=afters[1])
+        afters = usual_and_late(after, FIRST_SPEEDS.after_p50_s, FIRST_SPEEDS.after_p90_s)
+    return Speeds(paces=Paces(made), after_p50_s=afters[0], after_p90_s=afters[1])
 
 
-def _quantiles(measured: Iterable[float | Decimal], usual: float, late: float) -> tuple[float, float]:
-    """Median and 90th percentile, with what is expected (`usual`, `late`) as a few measurements more."""
-    values = [float(value) for value in measured]
-    values += [usual] * (_EXPECTED - 1) + [late]
-    ordered = sorted(values)
-    return median(ordered), max(median(ordered), ordered[(9 * (len(ordered) - 1) + 9) // 10])
+def _made(row: Row[Any]) -> Made | None:
+    """None: of a recipe that this release does not know so, or without any declared step."""
+    recipe = CATALOGUE.get(row.recipe)
+    if recipe is None or recipe.revision != row.recipe_revision or row.gpu_s <= recipe.cost.base_gpu_s:
+        return None
+    return Made(
+        recipe=row.recipe,
+        gpu_s=row.gpu_s,
+        base_gpu_s=recipe.cost.base_gpu_s,
+        step_gpu_s=recipe.cost.step_gpu_s(row.gpu_s, row.steps),
+        steps_s=row.steps_s,
+        around_s=row.around_s,
+    )
 
 
 async def read_rendered(session: AsyncSession, job_ids: Sequence[str]) -> set[str]:
@@ -264,5 +276,6 @@ def _queued_job(row: Row[Any], tiers: Mapping[str, Tier]) -> QueuedJob:
         submitted_s=created_s,
         concurrency_limit=tier.concurrency_limit if tier else 1,
         load_s=recipe.cost.load_s if recipe else 0.0,
+        step_gpu_s=recipe.cost.step_gpu_s(gpu_s, steps) if recipe else 0.0,
         batch_key=intern(batch_key),
     )

@@ -184,7 +184,7 @@ async def _refusal(
 
 async def _full(studio: Studio, principal: Principal, tier: Tier, resolved: ResolvedRequest) -> TierFull:
     again_s = await studio.wakeups.full_for(principal.tier) or 5.0
-    wait = await ask_wait(studio, principal, resolved.recipe.name, resolved.gpu_s)
+    wait = await ask_wait(studio, principal, resolved)
     expected = f" A clip sent now would take about {_said(timedelta(seconds=wait[0]))}." if wait else ""
     again = timedelta(seconds=again_s)
     return TierFull(
@@ -224,7 +224,7 @@ async def _draft_if_busy(
     studio: Studio, principal: Principal, request: GenerationRequest, tier: Tier
 ) -> ResolvedRequest | None:
     resolved = resolve(request, tier)
-    wait = await ask_wait(studio, principal, resolved.recipe.name, resolved.gpu_s)
+    wait = await ask_wait(studio, principal, resolved)
     offer = await offer_draft(studio, principal, request, tier, wait)
     return offer.request if offer else None
 

@@ -223,7 +223,9 @@ class Simulation:
             competing_gpu_s=self._competing(job, views),
             starts_within_s=math.inf if first_at_s is None else first_at_s - now,
         )
-        pressure = 0.0 if self._backlog is None else self._backlog.pressure(self._capacity(), now)
+        pressure = 0.0
+        if self._backlog is not None and place.others_before:
+            pressure = self._backlog.pressure(self._capacity(), now)
         fate.situation = Situation(
             tier=job.tier, first=fate.inside_share, pressure=pressure, estimate_s=estimate_s
         )

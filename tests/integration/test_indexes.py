@@ -7,7 +7,7 @@ from backend.auth.principal import Principal, Role
 from backend.services.review_cases import list_cases
 from backend.services.scheduling_state import read_speeds
 from backend.studio import Studio
-from tests.integration.life_rig import make_creator, submit
+from tests.integration.life_rig import MessageWorker, make_creator, submit
 
 Asked = list[tuple[str, tuple[object, ...]]]
 
@@ -54,12 +54,14 @@ async def plan(studio: Studio, sql: str, values: tuple[object, ...]) -> str:
 @pytest.mark.unbalanced
 async def test_measured_speeds_are_read_from_the_newest_end_of_an_index(studio: Studio, asked: Asked) -> None:
     await fill(studio, await make_creator(studio), cases="effective")
+    await MessageWorker(studio).beat()
     asked.clear()
     await read_speeds(studio)
     plans = [await plan(studio, sql, values) for sql, values in list(asked) if "ended_at DESC" in sql]
-    assert "Index Scan using attempts_done" in plans[0]
+    assert "Index Scan using attempts_ended" in plans[0]
+    assert "Index Scan using jobs_pkey" in plans[0]
     assert "Index Scan using jobs_completed" in plans[1]
-    assert not any("Seq Scan" in found for found in plans)
+    assert not any("Seq Scan on jobs" in found or "Seq Scan on attempts" in found for found in plans)
 
 
 @pytest.mark.unbalanced

@@ -4,6 +4,7 @@ import pytest
 
 from backend.contracts import AttemptPhase, AttemptStatus, Hardware, Heartbeat
 from backend.domain.attempt import Slot
+from backend.domain.pace import LATE, Made, Paces
 from backend.domain.quarantine import Takes
 from jobs.fleet import PREFETCH_S, Fleet, Occupant
 
@@ -99,9 +100,8 @@ def test_time_left_counts_what_runs_before() -> None:
     fleet.saw(beat(), 0)
     fleet.occupy("w1", Slot.RUN, occupant("a", gpu_s=8))
     fleet.occupy("w1", Slot.NEXT, occupant("b", gpu_s=4))
-    assert fleet.left_s_of("job-b", 1.0) == 12
-    assert fleet.left_s_of("job-b", 1.5) == 18
-    assert fleet.left_s_of("job-unknown", 1.0) is None
+    assert fleet.left_s_of("job-b") == (12, 12 * LATE)
+    assert fleet.left_s_of("job-unknown") is None
 
 
 def test_what_is_left_after_a_resume_counts_the_steps_before_it_once_and_goes_down_evenly() -> None:
@@ -113,7 +113,7 @@ def test_what_is_left_after_a_resume_counts_the_steps_before_it_once_and_goes_do
     # The first step pays for loading; it says so with the half minute it took.
     for step, step_s in ((0, None), (51, 30.0), (52, 1.0), (53, 1.0), (54, 1.0)):
         fleet.saw(beat("w1", status("a", step, step_s=step_s, resumed=50 if step else 0)), 1)
-        left.append(fleet.left_s_of("job-a", 1.0))
+        left.append((fleet.left_s_of("job-a") or (0.0, 0.0))[0])
     assert left == pytest.approx([50, 49, 48, 47.2, 46.2])
 
 
@@ -125,3 +125,28 @@ def test_a_pace_is_an_attempts_own_also_when_it_goes_on_where_another_stopped() 
     assert not fleet.paced("job-a")
     fleet.saw(beat("w1", status("a", 53, resumed=50)), 2)
     assert fleet.paced("job-a")
+
+
+def test_time_left_counts_loading_until_the_model_is_there() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    fleet.occupy("w1", Slot.RUN, Occupant(job_id="j", attempt_id="a", recipe="mini", gpu_s=8, load_s=20))
+    assert fleet.left_s_of("j") == (28, 28 * LATE)
+    fleet.saw(beat("w1", status("a", 10)), 1)
+    assert fleet.left_s_of("j") == (pytest.approx(90.2), pytest.approx(90.2 * LATE))
+
+
+def test_time_left_is_at_the_measured_pace_and_counts_what_follows_the_steps() -> None:
+    fleet = Fleet()
+    fleet.paces = Paces(
+        [
+            Made(recipe="mini", gpu_s=11, base_gpu_s=1, step_gpu_s=0, steps_s=5, around_s=4),
+        ]
+        * 20
+    )
+    fleet.saw(beat(), 0)
+    fleet.occupy("w1", Slot.RUN, occupant("a", gpu_s=21))
+    assert fleet.left_s_of("job-a") == (pytest.approx(14), pytest.approx(14))
+    assert fleet.views(0)[0].busy_s == pytest.approx(14)
+    fleet.saw(beat("w1", status("a", 90)), 1)
+    assert fleet.left_s_of("job-a") == (pytest.approx(14.2), pytest.approx(14.2))
