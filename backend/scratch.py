@@ -1,5 +1,6 @@
 """Folders for a moment in the system's temporary folder, and the end of those whose process was killed."""
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -7,7 +8,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backend.log import get_logger
@@ -17,6 +18,7 @@ log = get_logger(__name__)
 PREFIX = "zoetrope-scratch-"
 YOUNG_S = 60.0
 """A folder is there for a moment before it is locked."""
+SWEPT_EVERY_S = 120.0
 
 
 @contextmanager
@@ -41,6 +43,14 @@ def sweep_scratch() -> int:
     if swept:
         log.info("scratch.swept", folders=swept)
     return swept
+
+
+async def keep_swept() -> None:
+    """Sweep for ever: what a process leaves that is killed while others live goes within a few minutes."""
+    while True:
+        with suppress(OSError):  # a disk in trouble is no reason to stop what uses none
+            await asyncio.to_thread(sweep_scratch)
+        await asyncio.sleep(SWEPT_EVERY_S)
 
 
 def _sweep(path: Path) -> bool:

@@ -15,7 +15,7 @@ from backend.notify import notify_ready
 from backend.operator_errors import OperatorError
 from backend.own_thread import in_own_thread, leave
 from backend.recipes import DEFAULT_RECIPE
-from backend.scratch import sweep_scratch
+from backend.scratch import keep_swept
 from backend.settings import EngineKind, Settings, load_settings
 from backend.version import installed_version
 from gpu_worker.engine import Engine
@@ -64,7 +64,7 @@ def make_engine(settings: Settings) -> Engine:
 async def _serve(settings: Settings, redis_url: str) -> None:
     boot_id, recipes = secrets.token_hex(8), chosen_recipes(settings.models)
     ending = _on_signals()
-    await asyncio.to_thread(sweep_scratch)
+    sweeping = asyncio.create_task(keep_swept())
     signalled = asyncio.create_task(ending.wait())
     # Importing torch and diffusers takes seconds, in which a signal must still be obeyed.
     starting = asyncio.create_task(in_own_thread(lambda: make_engine(settings)))
@@ -95,7 +95,7 @@ async def _serve(settings: Settings, redis_url: str) -> None:
         for task in (orders, running):
             if task.done():
                 task.result()
-        await end_tasks(warming, orders, within_s=3.0)
+        await end_tasks(warming, orders, sweeping, within_s=3.0)
         await loop.drain()
         await end_tasks(running, within_s=1.0)
         log.info("worker.ended", worker_id=settings.worker_id)

@@ -1,6 +1,5 @@
 """The moderation worker: gives inputs and clips their verdicts. The only process beside the GPU worker with torch."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +8,12 @@ from backend.log import get_logger
 from backend.notify import notify_ready
 from backend.operator_errors import BadSettingError
 from backend.own_thread import in_own_thread
-from backend.scratch import sweep_scratch
+from backend.scratch import keep_swept
 from backend.services.moderate_generation import ClipFiles, ClipJudge
 from backend.services.screen_input import ImageJudge
 from backend.studio import Studio
 from jobs.moderation_steps import moderation_steps
-from jobs.process import run_process
+from jobs.process import Work, run_process
 from jobs.queues import MODERATION_QUEUE
 from jobs.take_step import step_function
 from moderation.classifier import Classifier
@@ -31,7 +30,11 @@ STEPS_AT_ONCE = 4
 
 def main() -> int:
     """Run until a signal."""
-    return run_process("moderator", lambda studio, redis_url: [_moderate(studio, redis_url)], pool_size=6)
+    return run_process("moderator", _work, pool_size=6)
+
+
+def _work(studio: Studio, redis_url: str) -> Work:
+    return _moderate(studio, redis_url), keep_swept()
 
 
 def load_classifier(policy: Policy, folder: Path | None = None) -> Classifier:
@@ -94,7 +97,6 @@ def _shape_of(files: ClipFiles) -> ClipShape:
 
 
 async def _moderate(studio: Studio, redis_url: str) -> None:
-    await asyncio.to_thread(sweep_scratch)
     policy = default_policy()
     classifier = await in_own_thread(lambda: load_classifier(policy, studio.settings.clip))
     log.info("moderator.loaded", classifier=classifier.version, policy=policy.version)

@@ -1,17 +1,17 @@
 """Scratch folders: gone after use; what a killed process left goes too, and nobody else's."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from backend.operator_errors import BadSettingError
+from backend import scratch
+from backend.ending import end_tasks
 from backend.scratch import PREFIX, YOUNG_S, scratch_folder, sweep_scratch
 from jobs import moderator
 
@@ -102,12 +102,34 @@ def make_old_file(path: Path) -> Path:
     return make_old(path)
 
 
-async def test_a_moderator_begins_by_sweeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_classifier(*_: object) -> Any:
-        raise BadSettingError("none", "none")
+async def test_what_is_too_young_at_first_goes_later_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "SWEPT_EVERY_S", 0.0)
+    old, young = left_behind(tmp_path), left_behind(tmp_path, "young")
+    os.utime(young)
+    sweeper = asyncio.create_task(scratch.keep_swept())
+    try:
+        await gone(old)
+        assert young.exists()
+        make_old(young)
+        await gone(young)
+    finally:
+        await end_tasks(sweeper, within_s=10)
 
-    monkeypatch.setattr(moderator, "load_classifier", no_classifier)
-    left, studio = left_behind(tmp_path), SimpleNamespace(settings=SimpleNamespace(clip=None))
-    with pytest.raises(BadSettingError):
-        await moderator._moderate(studio, "")  # type: ignore[arg-type]  # its settings are all that is read
-    assert not left.exists()
+
+async def test_a_moderator_sweeps_beside_its_work(tmp_path: Path) -> None:
+    left = left_behind(tmp_path)
+    moderating, sweeping = moderator._work(None, "")  # type: ignore[arg-type]  # nothing of it is asked before it runs
+    moderating.close()
+    sweeper = asyncio.create_task(sweeping)
+    try:
+        await gone(left)
+    finally:
+        await end_tasks(sweeper, within_s=10)
+
+
+async def gone(path: Path) -> None:
+    async with asyncio.timeout(30):
+        while path.exists():
+            await asyncio.sleep(0)
