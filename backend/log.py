@@ -8,13 +8,13 @@ import logging
 import logging.config
 import re
 import sys
-import time
 import traceback
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
+from backend.log_allowance import LogAllowance
 from backend.settings import LogLevel
 
 SECRET_KEYS = frozenset(
@@ -108,22 +108,13 @@ def keep_the_place_alone(_logger: object, method: str, event: EventDict) -> Even
 class SpareOfLibraries(logging.Filter):
     """So many lines a minute of talkative libraries, above debug: anybody on a socket can have them say more."""
 
-    def __init__(self, *, most: int = 30, within_s: float = 60.0) -> None:
+    def __init__(self, *, most: int = 30) -> None:
         super().__init__()
-        self._most = most
-        self._within_s = within_s
-        self._ends_at_s = 0.0
-        self._lines = 0
+        self._allowance = LogAllowance(most=most)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line is written."""
-        if record.levelno <= logging.DEBUG or not _is_talkative(record):
-            return True
-        now_s = time.monotonic()
-        if now_s >= self._ends_at_s:
-            self._ends_at_s, self._lines = now_s + self._within_s, 0
-        self._lines += 1
-        return self._lines <= self._most
+        return record.levelno <= logging.DEBUG or not _is_talkative(record) or self._allowance.take()
 
 
 def _is_talkative(record: logging.LogRecord) -> bool:

@@ -1,12 +1,12 @@
 """What the browser does when a handler raised, and what the log keeps of it: the one outer edge of all events."""
 
-import time
 from typing import Any, Final
 
 import reflex as rx
 import structlog
 from reflex.event import EventSpec
 
+from backend.log_allowance import LogAllowance
 from frontend.gateway import NotAllowed, NotSignedIn, Refused, Unavailable
 from frontend.states import browser
 
@@ -14,17 +14,13 @@ _AWAY = "That did not work: a part of the studio is not answering. Nothing was l
 _log = structlog.get_logger(__name__)
 
 MOST_LINES: Final = 20
-A_WHILE_S: Final = 60.0
 
 
 class SparingLog:
     """Lines that anybody can cause: so many a minute, then one that says how many were left out."""
 
-    def __init__(self, *, most: int = MOST_LINES, within_s: float = A_WHILE_S) -> None:
-        self._most = most
-        self._within_s = within_s
-        self._ends_at_s = 0.0
-        self._lines = 0
+    def __init__(self, *, most: int = MOST_LINES) -> None:
+        self._allowance = LogAllowance(most=most)
 
     def warning(self, event: str, **keys: Any) -> None:
         """Write a line."""
@@ -37,13 +33,9 @@ class SparingLog:
             _log.error(event, **keys)
 
     def _may_write(self) -> bool:
-        now_s = time.monotonic()
-        if now_s >= self._ends_at_s:
-            if (left_out := self._lines - self._most) > 0:
-                _log.warning("page.lines_left_out", count=left_out)
-            self._ends_at_s, self._lines = now_s + self._within_s, 0
-        self._lines += 1
-        return self._lines <= self._most
+        if left_out := self._allowance.left_out():
+            _log.warning("page.lines_left_out", count=left_out)
+        return self._allowance.take()
 
 
 _failures = SparingLog()

@@ -137,8 +137,8 @@ def test_defects_that_anybody_can_cause_again_and_again_do_not_fill_the_log() ->
 
 def test_what_was_left_out_of_the_log_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1000.0
-    monkeypatch.setattr("frontend.states.failures.time.monotonic", lambda: now_s)
-    log = SparingLog(most=2, within_s=60)
+    monkeypatch.setattr("backend.log_allowance.time.monotonic", lambda: now_s)
+    log = SparingLog(most=2)
     with capture_logs() as lines:
         for _ in range(5):
             log.warning("page.event_refused", reason="no event")

@@ -129,7 +129,7 @@ def test_a_library_that_anybody_can_make_talk_fills_no_log(
     lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr("backend.log.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("backend.log_allowance.time.monotonic", lambda: now_s)
 
     def written() -> int:
         return len(lines.getvalue().splitlines())
