@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from math import ceil
 
-from backend.domain.generation import ON_WORKER, JobEvent, JobState, can
+from backend.domain.generation import ON_WORKER, InputVerdict, JobEvent, JobState, can
 from backend.domain.review import CaseState
 from backend.recipes import CATALOGUE, Capability, Recipe, has_small_world, mini_world
 from backend.services.create_api_key import KeyView as Key
@@ -238,9 +238,9 @@ def job_view(job: Job, *, runs_it: bool = False) -> JobView:
 def _where_it_stands(job: Job, *, runs_it: bool = False) -> tuple[str, str]:
     left = wait(job.place.p50_s, job.place.p90_s) if job.place else ""
     match job.state:
-        case JobState.QUEUED if job.input_verdict == "review":
+        case JobState.QUEUED if job.input_verdict is InputVerdict.REVIEW:
             return "Waits for a moderator", "They decide about the request. Nothing is charged before."
-        case JobState.QUEUED if job.input_verdict == "pending":
+        case JobState.QUEUED if job.input_verdict is InputVerdict.PENDING:
             return "Checking the request", ""
         case JobState.QUEUED if _no_worker(job.place):
             return "Waiting for a worker", _until_one_is_back(job, runs_it=runs_it)
@@ -341,7 +341,9 @@ def _stop_cost(job: Job) -> str:
 
 def is_in_review(job: Job) -> bool:
     """Whether a person is to decide about it."""
-    return job.state is JobState.IN_REVIEW or (job.state is JobState.QUEUED and job.input_verdict == "review")
+    return job.state is JobState.IN_REVIEW or (
+        job.state is JobState.QUEUED and job.input_verdict is InputVerdict.REVIEW
+    )
 
 
 def clip_view(job: Job, *, with_parameters: bool = False, image_id: str = "") -> ClipView:

@@ -15,7 +15,6 @@ from safetensors.numpy import save as save_tensors
 from backend.contracts import RenderSpec
 
 FORMAT = "zoetrope-checkpoint-1"
-MAX_CHECKPOINT_BYTES = 2 * 1024**3
 _MAX_HEADER_BYTES = 8 * 1024**2
 
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007  # forward

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-MAX_IMAGE_BYTES = 32 * 1024 * 1024
 MAX_IMAGE_PIXELS = 64_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP")
 

@@ -2,12 +2,13 @@
 
 import asyncio
 
-from backend.contracts import FailureCause
+from backend.contracts import MAX_CHECKPOINT_BYTES, FailureCause
+from backend.domain.upload import MAX_KEPT_BYTES
 from backend.log import get_logger
 from gpu_worker.attempt import AttemptRun
-from gpu_worker.checkpoint import MAX_CHECKPOINT_BYTES, BadCheckpointError, Checkpoint
+from gpu_worker.checkpoint import BadCheckpointError, Checkpoint
 from gpu_worker.engine import ConditioningImage, RenderRequest
-from gpu_worker.images import MAX_IMAGE_BYTES, BadImageError, fit_image
+from gpu_worker.images import BadImageError, fit_image
 from gpu_worker.objects import ObjectClient, ObjectError, ObjectMismatchError, ObjectTooLargeError
 
 log = get_logger(__name__)
@@ -34,7 +35,7 @@ async def fetch_request(objects: ObjectClient, run: AttemptRun) -> RenderRequest
             )
         try:
             data = await objects.get(
-                conditioning.image, limit_bytes=MAX_IMAGE_BYTES, sha256=conditioning.sha256
+                conditioning.image, limit_bytes=MAX_KEPT_BYTES, sha256=conditioning.sha256
             )
             pixels = await asyncio.to_thread(fit_image, data, spec.width, spec.height)
         except (BadImageError, ObjectMismatchError, ObjectTooLargeError) as error:

@@ -16,6 +16,7 @@ from backend.domain.events import Consumer
 from backend.domain.preemption import Run, choose_victim
 from backend.domain.scheduling import FairQueue, QueuedJob, WorkerView
 from backend.domain.tiers import Tier
+from backend.domain.worker import WorkerState
 from backend.log import get_logger
 from backend.recipes import CATALOGUE
 from backend.services.dispatch_generation import NotLeading, Term, dispatch_batch, due_orders
@@ -83,7 +84,7 @@ class Dispatcher:
                         recipes=frozenset(worker.recipes),
                         memory_gb=worker.memory_gb,
                         resident=frozenset(worker.resident),
-                        draining=worker.state == "draining",
+                        draining=worker.state == WorkerState.DRAINING,
                         heard_at_s=mono_s,
                     )
                 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.domain.generation import JobState
+from backend.domain.generation import InputVerdict, JobState
 from backend.recipes import Recipe
 from backend.services.job_view import JobView
 
@@ -258,7 +258,7 @@ def _moderation(view: JobView) -> ModerationOut:
             return ModerationOut(state="in_review", clause=view.clause)
         case JobState.APPROVED | JobState.COMPLETED:
             return ModerationOut(state="passed")
-        case JobState.QUEUED if view.input_verdict == "review":
+        case JobState.QUEUED if view.input_verdict is InputVerdict.REVIEW:
             return ModerationOut(state="in_review", clause=view.clause)
         case _:
             return ModerationOut(state="pending")

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import typer
 
 from backend.cli.accounts import table, with_studio
+from backend.domain.worker import WorkerState
 from backend.runtime import with_running_studio
 from backend.settings import Settings, load_settings
 
@@ -93,9 +94,9 @@ def _state(worker: "ListedWorker") -> str:
     """What it does, and why it takes nothing where it doesn't."""
     if worker.silence is None:
         return "never came"
-    said = [worker.state]
-    if worker.draining and worker.state != "draining":
-        said.append("draining")
+    said = [worker.state.value]
+    if worker.draining and worker.state is not WorkerState.DRAINING:
+        said.append(WorkerState.DRAINING.value)
     if worker.rests_for is not None:
         said.append(f"rests {worker.rests_for.total_seconds() / 60:.0f} min more: {worker.quarantine_reason}")
     return ", ".join(said)

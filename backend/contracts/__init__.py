@@ -2,7 +2,11 @@
 
 from backend.contracts.heartbeat import AttemptPhase, AttemptStatus, CheckpointRef, Hardware, Heartbeat
 from backend.contracts.order import (
+    MAX_CHECKPOINT_BYTES,
+    MAX_CLIP_BYTES,
+    MAX_PICTURE_BYTES,
     MAX_PREVIEW_BYTES,
+    MAX_REPORT_BYTES,
     PREVIEW_SIDE_PX,
     Batch,
     Conditioning,
@@ -17,7 +21,11 @@ from backend.contracts.wire import Mailbox, parse_uplink
 from backend.contracts.wish import Wish, Wishes
 
 __all__ = [
+    "MAX_CHECKPOINT_BYTES",
+    "MAX_CLIP_BYTES",
+    "MAX_PICTURE_BYTES",
     "MAX_PREVIEW_BYTES",
+    "MAX_REPORT_BYTES",
     "PREVIEW_SIDE_PX",
     "AttemptPhase",
     "AttemptStatus",

@@ -11,6 +11,12 @@ Measured with the mini CLIP on drawn frames: bad glyphs and harmless shapes are 
 curve of .998 at full size, .973 at 16 px, .623 at 8 px and .502 (chance) at 6 px; see `docs/moderation.md`.
 """
 MAX_PREVIEW_BYTES = 4 * 1024
+MAX_REPORT_BYTES = 256 * 1024
+MAX_PICTURE_BYTES = 32 * 2**20
+"""Of a thumbnail or a spritesheet."""
+MAX_CLIP_BYTES = 2 * 2**30
+MAX_CHECKPOINT_BYTES = 2**30
+"""The largest known is 80 MiB (Wan 2.2 5B, 121 frames, UniPC)."""
 
 
 class SignedObject(Message):

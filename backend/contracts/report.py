@@ -8,7 +8,6 @@ from pydantic import Field
 from backend.contracts.bounds import (
     MAX_ARTIFACTS,
     MAX_FRAMES,
-    MAX_SHEET_PICTURES,
     Ident,
     Line,
     Number,
@@ -23,6 +22,7 @@ from backend.contracts.bounds import (
 )
 from backend.contracts.heartbeat import CheckpointRef
 from backend.contracts.message import Envelope, Message
+from backend.domain.clip_shape import MAX_SHEET_PICTURES
 
 
 class Outcome(StrEnum):

@@ -22,6 +22,15 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"  # end: its owner stopped it; charged for the steps done
 
 
+class InputVerdict(StrEnum):
+    """What was said of a job's prompt and images. Each comment says who says the next."""
+
+    PENDING = "pending"  # not judged yet. Out: screen_input
+    ALLOW = "allow"  # may be dispatched
+    REVIEW = "review"  # a human decides. Out: decide_review
+    BLOCK = "block"  # the job is blocked
+
+
 class JobEvent(StrEnum):
     """What can happen to a job."""
 

@@ -17,5 +17,7 @@ class UploadState(StrEnum):
 
 KEPT_UNUSED = timedelta(days=1)
 """From when it was last given or named."""
+MAX_KEPT_BYTES = 32 * 2**20
+"""Of one image as it lies in storage, drawn anew from what came: nothing larger is kept or read."""
 MAX_UNUSED_BYTES = 256 * 2**20
 """Of one account."""

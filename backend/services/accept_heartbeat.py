@@ -13,11 +13,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat, Wishes
 from backend.db.models import Attempt, Job, Worker
-from backend.db.models.fleet import WORKER_REMOVED
 from backend.db.repositories import jobs
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause
 from backend.domain.generation import JobEvent, JobState
-from backend.services.build_order import attempt_prefix, own_checkpoint
+from backend.domain.object_keys import AttemptFile, attempt_file
+from backend.domain.worker import WorkerState
+from backend.services.build_order import own_checkpoint
 from backend.services.return_job import return_job
 from backend.services.worker_wishes import wishes_for
 from backend.studio import Studio
@@ -71,7 +72,7 @@ async def accept_heartbeat(studio: Studio, heartbeat: Heartbeat) -> Wishes:
 async def _record_worker(session: AsyncSession, heartbeat: Heartbeat) -> bool:
     values: dict[str, Any] = {
         "boot_id": heartbeat.boot_id,
-        "state": "draining" if heartbeat.draining else "live",
+        "state": (WorkerState.DRAINING if heartbeat.draining else WorkerState.LIVE).value,
         "version": heartbeat.version,
         "hardware_class": heartbeat.hardware.hardware_class,
         "device": heartbeat.hardware.device,
@@ -84,13 +85,16 @@ async def _record_worker(session: AsyncSession, heartbeat: Heartbeat) -> bool:
     again = dict(values)
     if not heartbeat.draining:
         # Quarantine ends by a clip that was made, or by an operator; never by the worker's own word.
-        again["state"] = case((col(Worker.quarantined_until).is_not(None), "quarantined"), else_="live")
+        again["state"] = case(
+            (col(Worker.quarantined_until).is_not(None), WorkerState.QUARANTINED.value),
+            else_=WorkerState.LIVE.value,
+        )
     row = (
         await session.execute(
             insert(Worker)
             .values(id=heartbeat.worker_id, **values)
             .on_conflict_do_update(
-                index_elements=["id"], set_=again, where=col(Worker.state) != WORKER_REMOVED
+                index_elements=["id"], set_=again, where=col(Worker.state) != WorkerState.REMOVED.value
             )
             .returning(col(Worker.drain_requested))
         )
@@ -176,14 +180,14 @@ async def _renew(session: AsyncSession, heartbeat: Heartbeat, status: AttemptSta
 
 async def _show(session: AsyncSession, job: Job, status: AttemptStatus) -> bool:
     """What the owner sees of it: steps never fall, whichever attempt is at work. False: nothing new."""
-    prefix = attempt_prefix(job.id, status.fence)
     values: dict[str, object] = {"phase": status.phase.value}
     newer = [col(Job.phase) != status.phase.value]
     if status.step > job.steps_done:
         values["steps_done"] = func.greatest(col(Job.steps_done), min(status.step, job.steps))
         newer.append(col(Job.steps_done) < status.step)
     if status.preview_version:
-        values |= {"preview_key": prefix + "preview.webp", "preview_version": status.preview_version}
+        preview = attempt_file(job.id, status.fence, AttemptFile.PREVIEW)
+        values |= {"preview_key": preview, "preview_version": status.preview_version}
         newer.append(col(Job.preview_version) != status.preview_version)
     kept = own_checkpoint(job, status.fence, status.checkpoint)
     if kept is not None:

@@ -14,8 +14,9 @@ from backend.domain.attempt import LIVE, AttemptState, Cause
 from backend.domain.clip_shape import ReportedShape, misfit
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent
+from backend.domain.object_keys import attempt_prefix
 from backend.ids import IdPrefix, new_id
-from backend.services.build_order import UnbuildableOrder, attempt_prefix, own_checkpoint, spec_of
+from backend.services.build_order import UnbuildableOrder, own_checkpoint, spec_of
 from backend.services.return_job import return_job
 from backend.storage import ObjectNotFound
 from backend.studio import Studio

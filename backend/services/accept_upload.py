@@ -15,6 +15,7 @@ from backend.db.models import Upload
 from backend.db.repositories import ledger, uploads
 from backend.domain.clean_text import shown
 from backend.domain.errors import InvalidField, QuotaExhausted, RateLimited, TooLarge, Unavailable
+from backend.domain.object_keys import upload_key
 from backend.domain.upload import KEPT_UNUSED, MAX_UNUSED_BYTES, UploadState
 from backend.ids import IdPrefix, new_id
 from backend.log import get_logger
@@ -98,7 +99,7 @@ async def _record(studio: Studio, principal: Principal, clean: CleanImage) -> Up
             id=upload_id,
             account_id=principal.account_id,
             user_id=principal.user_id,
-            key=f"uploads/{principal.account_id}/{upload_id}.{_ENDINGS[clean.format]}",
+            key=upload_key(principal.account_id, upload_id, _ENDINGS[clean.format]),
             sha256=digest,
             content_type=clean.media_type,
             width=clean.width_px,

@@ -16,8 +16,8 @@ from sqlmodel import col
 from backend.contracts.access import access_rules, user_name
 from backend.contracts.wire import WORKERS_KEY, Mailbox
 from backend.db.models import AuditEntry, Worker
-from backend.db.models.fleet import WORKER_REMOVED
 from backend.domain.errors import InvalidField, NotFound, Unavailable
+from backend.domain.worker import WorkerState
 from backend.settings import WORKER_ID_PATTERN
 from backend.studio import Studio
 
@@ -103,11 +103,13 @@ async def remove_worker(studio: Studio, worker_id: str) -> None:
 
 async def _let_in(studio: Studio, worker_id: str) -> None:
     """The row by which the leader knows whose stream to read, also after a FLUSHALL."""
-    row = insert(Worker).values(id=worker_id, state="gone", heartbeat_at=_NEVER)
+    row = insert(Worker).values(id=worker_id, state=WorkerState.GONE.value, heartbeat_at=_NEVER)
     async with studio.db.transaction() as session:
         await session.execute(
             row.on_conflict_do_update(
-                index_elements=["id"], set_={"state": "gone"}, where=col(Worker.state) == WORKER_REMOVED
+                index_elements=["id"],
+                set_={"state": WorkerState.GONE.value},
+                where=col(Worker.state) == WorkerState.REMOVED.value,
             )
         )
 
@@ -117,8 +119,8 @@ async def _send_away(studio: Studio, worker_id: str) -> bool:
     async with studio.db.transaction() as session:
         sent = await session.execute(
             update(Worker)
-            .where(col(Worker.id) == worker_id, col(Worker.state) != WORKER_REMOVED)
-            .values(state=WORKER_REMOVED, recipes=[], resident=[], loading=None)
+            .where(col(Worker.id) == worker_id, col(Worker.state) != WorkerState.REMOVED.value)
+            .values(state=WorkerState.REMOVED.value, recipes=[], resident=[], loading=None)
             .returning(col(Worker.id))
         )
     return sent.one_or_none() is not None

@@ -1,7 +1,6 @@
 """An attempt's order, made from rows alone, so that it can be sent again at any time and by any leader."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -10,7 +9,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import (
+    MAX_CHECKPOINT_BYTES,
+    MAX_CLIP_BYTES,
+    MAX_PICTURE_BYTES,
     MAX_PREVIEW_BYTES,
+    MAX_REPORT_BYTES,
     Batch,
     CheckpointRef,
     Conditioning,
@@ -21,6 +24,7 @@ from backend.contracts import (
     SignedObject,
 )
 from backend.db.models import Attempt, Job, Upload
+from backend.domain.object_keys import AttemptFile, attempt_file, own_checkpoints
 from backend.domain.spec import GenerationSpec, UnreadableSpec
 from backend.log import get_logger
 from backend.recipes import CATALOGUE
@@ -34,43 +38,21 @@ URL_TTL = timedelta(hours=1)
 so this is how long a worker can still write once its attempt has ended."""
 RENEWED_AFTER = timedelta(minutes=20)
 """Leaves a leader that is away, or a worker that can't hear, 40 minutes to come back before an upload is refused."""
+_WRITTEN = (
+    (AttemptFile.CLIP, "video/mp4", MAX_CLIP_BYTES),
+    (AttemptFile.THUMBNAIL, "image/webp", MAX_PICTURE_BYTES),
+    (AttemptFile.SPRITESHEET, "image/webp", MAX_PICTURE_BYTES),
+    (AttemptFile.PREVIEW, "image/webp", MAX_PREVIEW_BYTES),
+    (AttemptFile.REPORT, "application/json", MAX_REPORT_BYTES),
+    (AttemptFile.CHECKPOINT_A, "application/octet-stream", MAX_CHECKPOINT_BYTES),
+    (AttemptFile.CHECKPOINT_B, "application/octet-stream", MAX_CHECKPOINT_BYTES),
+)
 CHECKPOINT_EVERY_S = 20.0
 """For a recipe that this process doesn't know (its worker may be of a newer release)."""
-MAX_CLIP_BYTES = 2 * 2**30
-MAX_IMAGE_BYTES = 32 * 2**20
-MAX_CHECKPOINT_BYTES = 1 * 2**30
-_CHECKPOINT_A, _CHECKPOINT_B = "checkpoint-a", "checkpoint-b"
-_CHECKPOINT = re.compile(r"jobs/[^/]+/(?:(\d+)/checkpoint-[^/]+|kept/(\d+)-\d+)")
 
 
 class UnbuildableOrder(Exception):
     """The job's rows make no order, now or later: its spec can't be read, or an image of it is gone."""
-
-
-def attempt_prefix(job_id: str, fence: int) -> str:
-    """The folder that one attempt writes to, and no other does."""
-    return f"{attempts_prefix(job_id)}{fence}/"
-
-
-def attempts_prefix(job_id: str) -> str:
-    """The folder of all that attempts at a job wrote. Nothing below it is ever shown after a verdict."""
-    return f"jobs/{job_id}/"
-
-
-def kept_prefix(job_id: str) -> str:
-    """The folder of checkpoints that were copied out of the reach of workers that fell silent."""
-    return f"{attempts_prefix(job_id)}kept/"
-
-
-def kept_checkpoint(job_id: str, fence: int, step: int) -> str:
-    """Where the checkpoint of a silent worker's attempt is kept."""
-    return f"{kept_prefix(job_id)}{fence}-{step}"
-
-
-def fence_of_checkpoint(key: str) -> int | None:
-    """The fence of the attempt that made the checkpoint under this key, kept or not; None: it is no checkpoint."""
-    found = _CHECKPOINT.fullmatch(key)
-    return int(found[1] or found[2]) if found else None
 
 
 def own_checkpoint(job: Job, fence: int, said: CheckpointRef | None) -> dict[str, object] | None:
@@ -80,10 +62,7 @@ def own_checkpoint(job: Job, fence: int, said: CheckpointRef | None) -> dict[str
     """
     if said is None or said.step > job.steps:
         return None
-    prefix = attempt_prefix(job.id, fence)
-    if said.key not in (prefix + _CHECKPOINT_A, prefix + _CHECKPOINT_B):
-        return None
-    return said.model_dump(mode="json")
+    return said.model_dump(mode="json") if said.key in own_checkpoints(job.id, fence) else None
 
 
 def spec_of(job: Job) -> GenerationSpec:
@@ -110,16 +89,9 @@ async def build_order(
 
     Raises `UnbuildableOrder`, and `StorageUnavailable` while nothing can be signed.
     """
-    prefix = attempt_prefix(job.id, attempt.fence)
     recipe = CATALOGUE.get(job.recipe)
     clip, thumbnail, spritesheet, preview, report, checkpoint_a, checkpoint_b = await asyncio.gather(
-        _writable(studio, prefix + "clip.mp4", "video/mp4", MAX_CLIP_BYTES),
-        _writable(studio, prefix + "thumbnail.webp", "image/webp", MAX_IMAGE_BYTES),
-        _writable(studio, prefix + "spritesheet.webp", "image/webp", MAX_IMAGE_BYTES),
-        _writable(studio, prefix + "preview.webp", "image/webp", MAX_PREVIEW_BYTES),
-        _writable(studio, prefix + "report.json", "application/json", 256 * 1024),
-        _writable(studio, prefix + _CHECKPOINT_A, "application/octet-stream", MAX_CHECKPOINT_BYTES),
-        _writable(studio, prefix + _CHECKPOINT_B, "application/octet-stream", MAX_CHECKPOINT_BYTES),
+        *(_writable(studio, job.id, attempt.fence, *written) for written in _WRITTEN)
     )
     conditioning = [
         Conditioning(
@@ -186,7 +158,10 @@ async def _image(studio: Studio, upload: Upload) -> SignedObject:
         raise UnbuildableOrder(f"upload {upload.id!r} has no object's key") from error
 
 
-async def _writable(studio: Studio, key: str, content_type: str, max_bytes: int) -> SignedObject:
+async def _writable(
+    studio: Studio, job_id: str, fence: int, file: AttemptFile, content_type: str, max_bytes: int
+) -> SignedObject:
+    key = attempt_file(job_id, fence, file)
     signed = await studio.storage.signed_put(key, ttl=URL_TTL, content_type=content_type, max_bytes=max_bytes)
     return SignedObject(key=key, put_url=signed.url, put_headers=signed.headers)
 

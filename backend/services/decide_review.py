@@ -15,7 +15,7 @@ from backend.db.models import Verdict as VerdictRow
 from backend.db.repositories import jobs
 from backend.domain.errors import Conflict, InvalidField, NotFound
 from backend.domain.events import Consumer, OutboxEvent
-from backend.domain.generation import ENDS, JobEvent, JobState
+from backend.domain.generation import ENDS, InputVerdict, JobEvent, JobState
 from backend.domain.review import UNDO, CaseStage, CaseState
 from backend.ids import IdPrefix, new_id
 from backend.services.moderate_generation import block_output
@@ -117,7 +117,7 @@ async def apply_decision(studio: Studio, case_id: str, version: int) -> None:
             return
         if case.stage == CaseStage.INPUT:
             _count(session, case, "allow")
-            job.input_verdict = "allow"
+            job.input_verdict = InputVerdict.ALLOW.value
             session.add(job)
             event = OutboxEvent(consumer=Consumer.DISPATCH, subject=job.id)
             await outbox.put(session, [event], trace_id=job.trace_id)

@@ -16,7 +16,7 @@ from backend.contracts import Order
 from backend.db.models import Attempt, Job, Upload
 from backend.db.repositories import jobs, leadership
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Slot
-from backend.domain.generation import JobEvent
+from backend.domain.generation import InputVerdict, JobEvent
 from backend.domain.quarantine import Takes
 from backend.domain.spec import GenerationSpec
 from backend.ids import IdPrefix, new_id
@@ -119,7 +119,7 @@ async def _build_each(studio: Studio, given: Sequence[tuple[_Given, Attempt]]) -
 async def _give(session: AsyncSession, job_id: str) -> _Given | None:
     """Move the job to a worker. None: it may not be given. Raises `UnbuildableOrder` before anything is written."""
     job = await jobs.load(session, job_id)
-    if job is None or job.input_verdict != "allow":
+    if job is None or job.input_verdict != InputVerdict.ALLOW:
         return None
     spec = spec_of(job)
     uploads = await load_uploads(session, spec)

@@ -2,8 +2,8 @@
 
 from sqlalchemy import text
 
+from backend.domain.object_keys import attempts_prefix, fence_of_checkpoint
 from backend.log import get_logger
-from backend.services.build_order import attempts_prefix, fence_of_checkpoint
 from backend.studio import Studio
 
 log = get_logger(__name__)

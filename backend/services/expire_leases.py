@@ -12,26 +12,32 @@ from sqlalchemy import ColumnElement, func, or_, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
-from backend.contracts import AttemptPhase, Report
+from backend.contracts import MAX_REPORT_BYTES, AttemptPhase, Report
 from backend.db.away import is_away
 from backend.db.models import Attempt, Job
 from backend.domain.attempt import LEASE, LIVE, AttemptState, Cause, Slot
+from backend.domain.object_keys import (
+    AttemptFile,
+    attempt_file,
+    attempt_prefix,
+    kept_checkpoint,
+    kept_prefix,
+)
 from backend.domain.patience import SHORTEST, patience
+from backend.domain.worker import HEARD, WorkerState
 from backend.log import get_logger
 from backend.services.accept_report import accept_report
-from backend.services.build_order import attempt_prefix, kept_checkpoint, kept_prefix
 from backend.services.return_job import return_job
 from backend.services.worker_pace import pace_of, stage_of
 from backend.storage import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
 from backend.studio import Studio
 
 log = get_logger(__name__)
-MAX_REPORT_BYTES = 256 * 1024
 
 _GONE = text(
     """
-    UPDATE workers SET state = 'gone', resident = '{}', loading = NULL WHERE id IN (
-        SELECT id FROM workers WHERE state IN ('live', 'draining', 'quarantined')
+    UPDATE workers SET state = :gone, resident = '{}', loading = NULL WHERE id IN (
+        SELECT id FROM workers WHERE state = ANY (:heard)
           AND heartbeat_at < clock_timestamp() - make_interval(secs => :lease_s)
         ORDER BY id FOR UPDATE SKIP LOCKED)
     """
@@ -52,7 +58,10 @@ class _Lost:
 async def expire_leases(studio: Studio, *, limit: int = 100) -> int:
     """Return the jobs of attempts whose lease has ended; returns how many there were."""
     async with studio.db.transaction() as session:
-        await session.execute(_GONE, {"lease_s": LEASE.total_seconds()})
+        await session.execute(
+            _GONE,
+            {"lease_s": LEASE.total_seconds(), "heard": [*HEARD], "gone": WorkerState.GONE.value},
+        )
         expired = (
             await session.exec(select(Attempt).where(col(Attempt.state).in_([*LIVE]), _SILENT).limit(limit))
         ).all()
@@ -197,7 +206,7 @@ async def _take(studio: Studio, report: Report) -> None:
 
 async def _report_beside_clip(studio: Studio, attempt: Attempt) -> Report | None:
     """What lies there and is of this attempt, job, fence and worker; the worker can write there what it likes."""
-    key = attempt_prefix(attempt.job_id, attempt.fence) + "report.json"
+    key = attempt_file(attempt.job_id, attempt.fence, AttemptFile.REPORT)
     try:
         report = Report.model_validate_json(await studio.storage.get_bytes(key, limit_bytes=MAX_REPORT_BYTES))
     except (ObjectNotFound, ObjectTooLarge, ValueError):

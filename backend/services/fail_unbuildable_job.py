@@ -1,13 +1,13 @@
-"""A job whose rows make no order, now or later: failed, at no charge, so that it holds up nobody else."""
+"""A job whose rows make no order, now or later: it fails, so that it holds up nobody else."""
 
 from backend import metrics
 from backend.db import outbox
 from backend.db.models import Job
-from backend.db.repositories import jobs, ledger
+from backend.db.repositories import jobs
 from backend.domain.attempt import AttemptState, Cause
 from backend.domain.events import Consumer, OutboxEvent
-from backend.domain.generation import JobEvent
 from backend.log import get_logger
+from backend.services.fail_job import fail_job
 from backend.studio import Studio
 
 log = get_logger(__name__)
@@ -18,16 +18,16 @@ async def fail_unbuildable_job(studio: Studio, job_id: str, what: str) -> None:
     async with studio.db.transaction() as session:
         # The job first, as everywhere, then its attempt, then its hold.
         job = await session.get(Job, job_id, with_for_update=True)
-        if job is None or not await jobs.move(
-            session,
-            job,
-            JobEvent.GAVE_UP,
-            charged=0,
-            error_code=Cause.BAD_ORDER.value,
-            error_message="Something that this clip is made of is gone or can't be read. You were not charged.",
-        ):
+        if job is None:
             return
         attempt = await jobs.live_attempt(session, job_id, lock=True)
+        if not await fail_job(
+            session,
+            job,
+            code=Cause.BAD_ORDER.value,
+            message="Something that this clip is made of is gone or can't be read. You were not charged.",
+        ):
+            return
         if attempt is not None:
             await jobs.end_attempt(
                 session,
@@ -36,7 +36,6 @@ async def fail_unbuildable_job(studio: Studio, job_id: str, what: str) -> None:
                 cause=Cause.BAD_ORDER,
                 message="The order can't be made.",
             )
-        await ledger.end_hold(session, job_id, charge=0, reason="failed")
         event = OutboxEvent(consumer=Consumer.DISPATCH, subject=job_id)
         await outbox.put(session, [event], trace_id=job.trace_id)
     metrics.unbuildable_orders.inc()

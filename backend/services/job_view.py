@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.models import Artifact, Feedback, Job
 from backend.domain.artifact import ArtifactKind, ArtifactState
-from backend.domain.generation import ENDS, SHOWS_PREVIEW, JobState
+from backend.domain.generation import ENDS, SHOWS_PREVIEW, InputVerdict, JobState
 from backend.domain.spec import GenerationSpec
 from backend.services.stop_cost import cost_of, stop_steps
 
@@ -55,7 +55,7 @@ class JobView:
     has_image: bool
     state: JobState
     version: int
-    input_verdict: str
+    input_verdict: InputVerdict
     phase: str
     steps_done: int
     progress: int
@@ -131,7 +131,7 @@ def view_of(
         has_image=bool(spec.conditioning),
         state=JobState(job.state),
         version=job.version,
-        input_verdict=job.input_verdict,
+        input_verdict=InputVerdict(job.input_verdict),
         phase=job.phase,
         steps_done=job.steps_done,
         progress=progress_of(job),

@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.domain.attempt import LEASE, AttemptState
 from backend.domain.quarantine import Takes, Trial, judge, takes
 from backend.domain.retry import Blame, blame_of
+from backend.domain.worker import IN_SERVICE
 from backend.log import get_logger
 from backend.studio import Studio
 
@@ -114,7 +115,7 @@ async def judge_resting_workers(studio: Studio) -> None:
 
 def takes_now(state: str, quarantined_until: datetime | None, now: datetime) -> Takes:
     """What a worker may be given by its row; `now` is the database's."""
-    if state not in ("live", "quarantined"):
+    if state not in IN_SERVICE:
         return Takes.NOTHING
     return takes(quarantined_until, now=now)
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
+from backend.domain.worker import WorkerState
 from backend.studio import Studio
 
 MOST = 1000
@@ -25,7 +26,7 @@ class ListedWorker:
     """A worker. `silence` None: never heard; `rests_for`: how long it is still quarantined, and why."""
 
     id: str
-    state: str
+    state: WorkerState
     recipes: tuple[str, ...]
     resident: tuple[str, ...]
     silence: timedelta | None
@@ -41,7 +42,7 @@ async def list_workers(studio: Studio) -> list[ListedWorker]:
     return [
         ListedWorker(
             id=row["id"],
-            state=row["state"],
+            state=WorkerState(row["state"]),
             recipes=tuple(row["recipes"]),
             resident=tuple(row["resident"]),
             silence=row["silence"] if row["heard"] else None,

@@ -12,8 +12,8 @@ from backend.auth.principal import Principal
 from backend.db.models import Artifact
 from backend.domain.artifact import GONE, ArtifactKind, ArtifactState
 from backend.domain.errors import NotFound
+from backend.domain.object_keys import job_of_judged
 from backend.services.get_generation import load_own
-from backend.services.moderate_generation import judged_prefix
 from backend.storage import Reader
 from backend.studio import Studio
 
@@ -51,8 +51,8 @@ async def may_be_served(studio: Studio, key: str, reader: Reader) -> bool:
     A moderator also sees what is withheld or taken down. Objects that are never shown (an attempt's own, uploads) go
     by their signature alone.
     """
-    job_id = key.split("/")[1] if "/" in key else ""
-    if not key.startswith(judged_prefix(job_id)):
+    job_id = job_of_judged(key)
+    if job_id is None:
         return True
     async with studio.db.reading() as session:
         state = await session.scalar(

@@ -25,6 +25,7 @@ from backend.db.repositories import jobs, ledger
 from backend.domain.artifact import ArtifactKind
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import JobEvent, JobState
+from backend.domain.object_keys import judged_prefix
 from backend.domain.review import CaseStage
 from backend.ids import IdPrefix, new_id
 from backend.recipes import has_small_world
@@ -63,11 +64,6 @@ ClipJudge = Callable[[ClipFiles], Ruling]
 
 class BytesChanged(Exception):
     """An object in storage is not what its worker reported."""
-
-
-def judged_prefix(job_id: str) -> str:
-    """The folder of a job's judged copies: no worker writes there, and all that is ever shown lies there."""
-    return f"judged/{job_id}/"
 
 
 async def moderate_generation(studio: Studio, job_id: str, judge: ClipJudge) -> Verdict | None:

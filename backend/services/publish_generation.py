@@ -14,8 +14,8 @@ from backend.db.repositories import artifacts, jobs, ledger
 from backend.db.repositories.tiers import load_tiers
 from backend.domain.artifact import ArtifactState
 from backend.domain.generation import JobEvent, JobState
+from backend.domain.object_keys import judged_prefix
 from backend.services.fail_damaged_clip import fail_damaged_clip
-from backend.services.moderate_generation import judged_prefix
 from backend.storage import ObjectNotFound
 from backend.studio import Studio
 

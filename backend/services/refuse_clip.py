@@ -15,7 +15,7 @@ log = get_logger(__name__)
 
 
 async def refuse_clip(studio: Studio, job_id: str, what: str, *, fence: int) -> None:
-    """Fail the attempt that made the clip, and let the job wait again, or fail at no charge after too many tries.
+    """Fail the attempt that made the clip, and let the job wait again, or fail after too many tries.
 
     Nothing was judged, so nothing of the clip is kept. Does nothing if the job moved on, or if the clip that waits is
     of another attempt than `fence`. `what` is for the log.

@@ -7,13 +7,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db import outbox
 from backend.db.models import Attempt, Job, Worker
-from backend.db.repositories import jobs, ledger
+from backend.db.repositories import jobs
 from backend.domain.attempt import LIVE, AttemptState, Cause
 from backend.domain.events import Consumer, OutboxEvent
 from backend.domain.generation import ON_WORKER, JobEvent
 from backend.domain.quarantine import is_sound
 from backend.domain.retry import Failure, Memory, Outlook, outlook
+from backend.domain.worker import IN_SERVICE
 from backend.recipes import CATALOGUE
+from backend.services.fail_job import fail_job
 from backend.services.judge_worker import judge_worker, trials_of
 
 WORKERS_FAILED = "workers_failed"
@@ -28,7 +30,7 @@ _MESSAGES = {
 _MESSAGE = "The clip could not be rendered. You were not charged."
 _LEAST_STEP_UP_GB = 0.5
 _LARGER = text(
-    "SELECT EXISTS (SELECT 1 FROM workers WHERE state IN ('live', 'quarantined') AND :recipe = ANY (recipes)"
+    "SELECT EXISTS (SELECT 1 FROM workers WHERE state = ANY (:in_service) AND :recipe = ANY (recipes)"
     " AND memory_gb >= :memory_gb)"
 )
 
@@ -57,7 +59,7 @@ async def return_job(
 
 
 async def send_on(session: AsyncSession, job: Job, attempt: Attempt, cause: Cause, **values: object) -> None:
-    """After its attempt has ended without a clip: the job waits again, with these `values`, or fails at no charge.
+    """After its attempt has ended without a clip: the job waits again, with these `values`, or fails.
 
     In the caller's transaction, which has locked the job. The workers whose attempts it met with are judged.
     """
@@ -91,22 +93,21 @@ async def send_on(session: AsyncSession, job: Job, attempt: Attempt, cause: Caus
 
 
 async def _fail(session: AsyncSession, job: Job, code: str) -> None:
-    await jobs.move(
-        session,
-        job,
-        JobEvent.GAVE_UP,
-        charged=0,
-        error_code=code,
-        error_message=_MESSAGES.get(code, _MESSAGE),
-    )
-    await ledger.end_hold(session, job.id, charge=0, reason="failed")
+    await fail_job(session, job, code=code, message=_MESSAGES.get(code, _MESSAGE))
 
 
 async def _memory(session: AsyncSession, job: Job, attempt: Attempt, attempts: Sequence[Attempt]) -> Memory:
     """What could help this job, which ran out of memory in this attempt."""
     recipe = CATALOGUE.get(job.recipe)
     here_gb = await _memory_of(session, attempt.worker_id)
-    larger = await session.scalar(_LARGER, {"recipe": job.recipe, "memory_gb": here_gb + _LEAST_STEP_UP_GB})
+    larger = await session.scalar(
+        _LARGER,
+        {
+            "recipe": job.recipe,
+            "memory_gb": here_gb + _LEAST_STEP_UP_GB,
+            "in_service": [*IN_SERVICE],
+        },
+    )
     before = sum(
         a.cause == Cause.OUT_OF_MEMORY and a.saves_memory == job.saves_memory
         for a in attempts

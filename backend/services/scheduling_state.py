@@ -21,6 +21,7 @@ from backend.domain.retry import may_share_batch
 from backend.domain.scheduling import QueuedJob
 from backend.domain.shares import TierShare
 from backend.domain.tiers import Tier
+from backend.domain.worker import HEARD
 from backend.recipes import CATALOGUE
 from backend.studio import Studio
 
@@ -156,9 +157,7 @@ async def read_waiting(db: Database, tiers: Mapping[str, Tier]) -> AsyncIterator
 
 async def read_workers(session: AsyncSession) -> Sequence[Worker]:
     """Workers that were alive when last heard of."""
-    return (
-        await session.exec(select(Worker).where(col(Worker.state).in_(["live", "draining", "quarantined"])))
-    ).all()
+    return (await session.exec(select(Worker).where(col(Worker.state).in_([*HEARD])))).all()
 
 
 async def read_speeds(studio: Studio) -> Speeds:

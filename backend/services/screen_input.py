@@ -14,8 +14,9 @@ from backend.db.models import Job, ReviewCase
 from backend.db.models import Verdict as VerdictRow
 from backend.db.repositories import jobs, ledger
 from backend.domain.events import Consumer, OutboxEvent
-from backend.domain.generation import JobEvent, JobState
+from backend.domain.generation import InputVerdict, JobEvent, JobState
 from backend.domain.review import CaseStage
+from backend.domain.upload import MAX_KEPT_BYTES
 from backend.ids import IdPrefix, new_id
 from backend.recipes import has_small_world
 from backend.services.build_order import UnbuildableOrder, load_uploads, spec_of
@@ -29,7 +30,6 @@ from moderation.scope import within_scope
 from moderation.verdict import Ruling, Surface, Verdict, worst
 
 ImageJudge = Callable[[bytes], Ruling]
-MAX_IMAGE_BYTES = 64 * 2**20
 
 
 async def screen_input(studio: Studio, job_id: str, judge: ImageJudge) -> Verdict | None:
@@ -39,7 +39,7 @@ async def screen_input(studio: Studio, job_id: str, judge: ImageJudge) -> Verdic
     """
     async with studio.db.reading() as session:
         job = await jobs.load(session, job_id)
-    if job is None or job.state != JobState.QUEUED or job.input_verdict != "pending":
+    if job is None or job.state != JobState.QUEUED or job.input_verdict != InputVerdict.PENDING:
         return None
     try:
         rulings = await _judge(studio, job, judge)
@@ -73,7 +73,7 @@ async def _judge(studio: Studio, job: Job, judge: ImageJudge) -> list[_Screened]
             ruling = judge_prompt(words, policy, surface=surface)
             rulings.append(_Screened(surface=surface, sha256=digest, ruling=ruling))
     for upload in uploads.values():
-        data = await studio.storage.get_bytes(upload.key, limit_bytes=MAX_IMAGE_BYTES)
+        data = await studio.storage.get_bytes(upload.key, limit_bytes=MAX_KEPT_BYTES)
         digest = hashlib.sha256(data).hexdigest()
         ruling = within_scope(
             await asyncio.to_thread(judge, data),
@@ -94,7 +94,7 @@ async def _record(
 ) -> Verdict | None:
     async with studio.db.transaction() as session:
         job = await session.get(Job, job_id, with_for_update=True)
-        if job is None or job.state != JobState.QUEUED or job.input_verdict != "pending":
+        if job is None or job.state != JobState.QUEUED or job.input_verdict != InputVerdict.PENDING:
             return None
         counted = metrics.verdicts.labels(CaseStage.INPUT.value, verdict.value, clause or "")
         after_commit(session, counted.inc)
@@ -116,11 +116,11 @@ async def _record(
             )
         match verdict:
             case Verdict.ALLOW:
-                job.input_verdict = "allow"
+                job.input_verdict = InputVerdict.ALLOW.value
                 event = OutboxEvent(consumer=Consumer.DISPATCH, subject=job_id)
                 await outbox.put(session, [event], trace_id=job.trace_id)
             case Verdict.REVIEW:
-                job.input_verdict = "review"
+                job.input_verdict = InputVerdict.REVIEW.value
                 job.clause = clause
                 session.add(
                     ReviewCase(
@@ -142,7 +142,7 @@ async def block_input(session: AsyncSession, job: Job, clause: str | None) -> bo
         session,
         job,
         JobEvent.INPUT_BLOCKED,
-        input_verdict="block",
+        input_verdict=InputVerdict.BLOCK.value,
         charged=0,
         clause=clause,
         error_code="moderation_blocked",

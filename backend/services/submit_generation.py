@@ -24,7 +24,7 @@ from backend.domain.errors import (
     TierFull,
     ZoetropeError,
 )
-from backend.domain.generation import JobState
+from backend.domain.generation import InputVerdict, JobState
 from backend.domain.tiers import Tier
 from backend.ids import IdPrefix, new_id, new_trace_id
 from backend.services.generation_request import GenerationRequest, ResolvedRequest, resolve
@@ -103,7 +103,7 @@ async def submit_generation(
         "negative_prompt": resolved.negative_prompt,
         "seconds": resolved.seconds,
         "spec": resolved.spec().to_json(),
-        "input_verdict": input_verdict,
+        "input_verdict": input_verdict.value,
         "gpu_s": resolved.gpu_s,
         "quoted": resolved.quoted,
         "steps": resolved.num_inference_steps,
@@ -234,7 +234,7 @@ async def _store(studio: Studio, payload: dict[str, object]) -> Row[tuple[str, s
         return (await session.execute(_SUBMIT, {"p": json.dumps(payload)})).one()
 
 
-def _screen_text(resolved: ResolvedRequest, tier: Tier) -> str:
+def _screen_text(resolved: ResolvedRequest, tier: Tier) -> InputVerdict:
     """The rules' verdict at once. Text alone that the rules allow needs no further check."""
     policy = default_policy()
     ruling = judge_texts(
@@ -248,7 +248,7 @@ def _screen_text(resolved: ResolvedRequest, tier: Tier) -> str:
             policy.clause(found.clause).creator_text, param=found.surface.value, clause=found.clause
         )
     needs_a_look = ruling.verdict is Verdict.REVIEW or resolved.conditioning
-    return "pending" if needs_a_look else "allow"
+    return InputVerdict.PENDING if needs_a_look else InputVerdict.ALLOW
 
 
 async def _take_uploads(studio: Studio, principal: Principal, request: GenerationRequest) -> None:

@@ -9,8 +9,7 @@ from backend.db.models import Artifact, Job
 from backend.db.repositories import artifacts, jobs
 from backend.domain.artifact import GONE, ArtifactState
 from backend.domain.generation import ENDS, JobState
-from backend.services.build_order import attempts_prefix
-from backend.services.moderate_generation import judged_prefix
+from backend.domain.object_keys import attempts_prefix, judged_prefix
 from backend.services.sweep_ended_jobs import LAST_SWEEP_S
 from backend.studio import Studio
 

@@ -70,3 +70,39 @@ def test_each_way_of_writing_a_state_is_found(line: str) -> None:
 )
 def test_what_only_reads_a_state_is_let_be(line: str) -> None:
     assert writes_of_state(line, "Artifact") == []
+
+
+def bare_states(source: str) -> list[int]:
+    """Lines where a worker's state or an input verdict is compared with, or set to, a bare word."""
+    is_word = lambda node: isinstance(node, ast.Constant) and isinstance(node.value, str)  # noqa: E731
+    tree = ast.parse(source)
+    columns = {node.slice for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
+    lines = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare(left=ast.Attribute(attr="input_verdict"), comparators=[right]) if is_word(right):
+                lines.append(node.lineno)
+            case ast.Compare(
+                left=ast.Attribute(value=ast.Name(id="worker"), attr="state"), comparators=[right]
+            ):
+                if is_word(right):
+                    lines.append(node.lineno)
+            case ast.Assign(targets=[ast.Attribute(attr="input_verdict")], value=value) if is_word(value):
+                lines.append(node.lineno)
+            case ast.keyword(arg="input_verdict", value=value) if is_word(value):
+                lines.append(value.lineno)
+            case ast.Constant(value="draining" | "quarantined") if node not in columns:
+                lines.append(node.lineno)
+    return lines
+
+
+def test_workers_states_and_input_verdicts_are_words_of_the_domain(repository: Path) -> None:
+    homes = {repository / "backend/domain/worker.py", repository / "backend/domain/generation.py"}
+    found = [
+        f"{path.relative_to(repository)}:{line}"
+        for room in ROOMS
+        for path in sorted((repository / room).rglob("*.py"))
+        if path not in homes and "versions" not in path.parts
+        for line in bare_states(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []

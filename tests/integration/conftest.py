@@ -7,10 +7,10 @@ import pytest
 
 from backend.db.engine import Database
 from backend.studio import Studio
-from tests.integration.life_rig import empty, ledger_is_sound, open_test_studio
+from tests.integration.life_rig import MessageWorker, empty, ledger_is_sound, open_test_studio
 from tests.integration.worker_rig import control, server, valkey_process
 
-__all__ = ["control", "server", "studio", "valkey_process"]
+__all__ = ["control", "server", "studio", "valkey_process", "worker"]
 
 
 @pytest.fixture
@@ -28,3 +28,9 @@ async def studio(
         await ledger_is_sound(made)
     await made.wakeups.close()
     await made.storage.close()
+
+
+@pytest.fixture
+def worker(studio: Studio) -> MessageWorker:
+    """A worker that is nothing but its messages."""
+    return MessageWorker(studio)

@@ -64,11 +64,6 @@ async def creator(studio: Studio) -> Principal:
     return await make_creator(studio, credits=10_000)
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def _long_term(studio: Studio) -> Term:
     term = await lead(studio)
     async with studio.db.transaction() as session:

@@ -14,13 +14,14 @@ from backend.db.repositories import ledger
 from backend.domain.errors import Conflict, NotFound
 from backend.domain.events import Consumer
 from backend.domain.generation import JobState
+from backend.domain.object_keys import judged_prefix
 from backend.services.cancel_generation import cancel_generation
 from backend.services.delete_generation import delete_generation
 from backend.services.expire_leases import expire_leases
 from backend.services.get_generation import get_generation
 from backend.services.get_receipt import get_receipt
 from backend.services.locate_artifact import may_be_served
-from backend.services.moderate_generation import judged_prefix, moderate_generation
+from backend.services.moderate_generation import moderate_generation
 from backend.services.publish_generation import publish_generation
 from backend.services.review_cases import list_cases
 from backend.services.sweep_generation import sweep_generation
@@ -35,11 +36,6 @@ from tests.integration.life_rig import (
     run_to_end,
     submit,
 )
-
-
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
 
 
 async def test_steps_that_a_crash_lost_are_not_paid(studio: Studio, worker: MessageWorker) -> None:

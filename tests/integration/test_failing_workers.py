@@ -40,11 +40,6 @@ from tests.integration.life_rig import (
 
 
 @pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
-@pytest.fixture
 async def creator(studio: Studio) -> Principal:
     return await make_creator(studio, credits=10_000)
 

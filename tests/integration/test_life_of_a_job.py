@@ -51,11 +51,6 @@ from tests.integration.life_rig import (
 )
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def _balance(studio: Studio, creator: Principal) -> tuple[int, int]:
     async with studio.db.reading() as session:
         return await ledger.balance(session, creator.account_id)

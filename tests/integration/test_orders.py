@@ -42,11 +42,6 @@ from tests.integration.life_rig import (
 )
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def sql(studio: Studio, statement: str, **values: object) -> None:
     async with studio.db.transaction() as session:
         await session.execute(text(statement), values)

@@ -33,11 +33,6 @@ from tests.integration.life_rig import (
 )
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def sql(studio: Studio, statement: str) -> list[tuple[object, ...]]:
     async with studio.db.transaction() as session:
         result = await session.execute(text(statement))

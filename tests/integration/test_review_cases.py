@@ -18,11 +18,6 @@ from moderation.verdict import Verdict
 from tests.integration.life_rig import MessageWorker, judge, make_creator, submit
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def case_of(studio: Studio, worker: MessageWorker, owner: Principal) -> str:
     """The id of a case about a clip of this person."""
     job = await submit(studio, owner)

@@ -50,11 +50,6 @@ def gateway(process: WebProcess) -> Gateway:
     return StudioGateway(process)
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def _come_in(studio: Studio, gateway: Gateway, somebody: Principal) -> AccountView:
     async with studio.db.transaction() as session:
         user = await session.get_one(User, somebody.user_id)

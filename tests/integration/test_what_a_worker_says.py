@@ -16,11 +16,6 @@ from tests.integration.life_rig import MessageWorker, make_creator, submit
 Artifacts = tuple[ReportedArtifact, ...]
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def sql(studio: Studio, statement: str) -> None:
     async with studio.db.transaction() as session:
         await session.execute(text(statement))

@@ -49,11 +49,6 @@ from tests.integration.life_rig import (
 )
 
 
-@pytest.fixture
-def worker(studio: Studio) -> MessageWorker:
-    return MessageWorker(studio)
-
-
 async def rendered(studio: Studio, worker: MessageWorker, creator: Principal) -> Order:
     """A job that waits for its verdict."""
     job = await submit(studio, creator)

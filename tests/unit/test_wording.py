@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backend.domain.generation import JobState
+from backend.domain.generation import InputVerdict, JobState
 from backend.recipes import CATALOGUE
 from backend.services.job_view import JobView, PlaceView
 from backend.services.review_cases import CaseView as Case
@@ -78,7 +78,7 @@ def _job(**changes: object) -> JobView:
         has_image=False,
         state=JobState.RUNNING,
         version=1,
-        input_verdict="allow",
+        input_verdict=InputVerdict.ALLOW,
         phase="denoising",
         steps_done=0,
         progress=0,
@@ -154,7 +154,7 @@ def test_a_job_in_review_is_not_at_work(state: JobState, at_work: bool, in_revie
 
 
 def test_a_request_that_a_moderator_holds_is_in_review_too() -> None:
-    view = wording.job_view(_job(state=JobState.QUEUED, input_verdict="review"))
+    view = wording.job_view(_job(state=JobState.QUEUED, input_verdict=InputVerdict.REVIEW))
     assert (view.in_review, view.headline) == (True, "Waits for a moderator")
 
 

@@ -1,29 +1,25 @@
 """GPU workers as the control plane knows them, and the leader's term."""
 
-from typing import Final
-
 from sqlalchemy import ARRAY, BigInteger, Text
 from sqlmodel import Field, SQLModel
 
 from backend.db.models import columns as c
 from backend.db.models.columns import Moment
-
-WORKER_REMOVED: Final = "removed"
+from backend.domain.worker import WorkerState
 
 
 class Worker(SQLModel, table=True):
-    """A worker that was let in or said hello. `live` until silent for a lease (`gone`); `draining` takes nothing new.
-    `removed`: an operator sent it away; it is not heard, and its row keeps it out until it is added again.
+    """A worker that was let in or said hello, in one of `WorkerState`.
 
-    `quarantined`: it failed several jobs in a row and takes nothing until `quarantined_until`, then one job on
-    probation. Judged by its attempts alone (`domain/quarantine.py`), so that it survives restarts of everything.
+    One in quarantine takes nothing until `quarantined_until`, then one job on probation. It is judged by its attempts
+    alone (`domain/quarantine.py`), so that this survives restarts of everything.
     """
 
     __tablename__ = "workers"
 
     id: str = c.id_column()
     boot_id: str = c.text(default="")
-    state: str = c.text(default="live")
+    state: str = c.text(default=WorkerState.LIVE.value)
     version: str = c.text(default="")
     hardware_class: str = c.text(default="")
     device: str = c.text(default="")

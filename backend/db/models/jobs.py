@@ -7,6 +7,7 @@ from sqlmodel import Field, SQLModel
 
 from backend.db.models import columns as c
 from backend.db.models.columns import Moment
+from backend.domain.generation import InputVerdict
 
 IN_REVIEW = "state = 'in_review' OR (state = 'queued' AND input_verdict = 'review')"
 """A person is to decide about the job: its clip, or what was sent."""
@@ -88,7 +89,7 @@ class Job(SQLModel, table=True):
     state: str = c.text(default="queued")
     version: int = c.number()
     fence: int = c.number()
-    input_verdict: str = c.text(default="pending")
+    input_verdict: str = c.text(default=InputVerdict.PENDING.value)
     gpu_s: float
     quoted: int
     charged: int | None = Field(default=None)
