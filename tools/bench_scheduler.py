@@ -37,9 +37,7 @@ def main(jobs: int, accounts: int) -> None:
                 load_s=23.0,
             )
         )
-    queue = FairQueue(
-        {n: TierShare(weight=TIERS[n].weight, ceiling_s=TIERS[n].ceiling.total_seconds()) for n in tiers}
-    )
+    queue = FairQueue({name: TierShare.of(TIERS[name]) for name in tiers})
     fleet = [_worker(index, busy_s=10.0) for index in range(64)]
     queue.serve(fleet)
     began = time.process_time()

@@ -20,11 +20,7 @@ from backend.simulator.policies import PolicyName
 from backend.simulator.run import Fleet, Outcome, Simulation
 from backend.simulator.trace import TraceJob
 
-SHARES = {
-    name: TierShare(weight=tier.weight, floor=tier.floor, ceiling_s=tier.ceiling.total_seconds())
-    for name, tier in TIERS.items()
-    if name != "internal"
-}
+SHARES = {name: TierShare.of(tier) for name, tier in TIERS.items() if name != "internal"}
 INK, FAINT = "#7a7a7a", "#7a7a7a55"
 COLOURS = {"fair": "#2b8fd6", "priority": "#c9731d", "fifo": "#8a76c9"} | {
     "free": "#2f9e6e",

@@ -170,9 +170,8 @@ def _shares(jobs: list[TraceJob], weights: str | None) -> dict[str, TierShare]:
         tier = TIERS.get(name)
         if tier is None and name not in given:
             raise SimulationError(f"The trace has a tier {name!r}: give its weight, --weights {name}=1,…")
-        share = TierShare(weight=1.0, ceiling_s=TIERS["free"].ceiling.total_seconds())
-        if tier is not None:
-            share = TierShare(weight=tier.weight, floor=tier.floor, ceiling_s=tier.ceiling.total_seconds())
+        unknown = TierShare(weight=1.0, ceiling_s=TIERS["free"].ceiling.total_seconds())
+        share = unknown if tier is None else TierShare.of(tier)
         shares[name] = replace(share, weight=given.get(name, share.weight))
     return shares
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from backend.domain.tiers import Tier
+
 
 @dataclass(frozen=True, kw_only=True)
 class TierShare:
@@ -15,6 +17,11 @@ class TierShare:
     weight: float
     floor: float = 0.0
     ceiling_s: float = math.inf
+
+    @classmethod
+    def of(cls, tier: Tier) -> "TierShare":
+        """A tier's own."""
+        return cls(weight=tier.weight, floor=tier.floor, ceiling_s=tier.ceiling.total_seconds())
 
 
 def effective_weights(shares: Mapping[str, TierShare]) -> dict[str, float]:

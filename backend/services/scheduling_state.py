@@ -111,10 +111,7 @@ async def read_shares(studio: Studio) -> tuple[dict[str, TierShare], dict[str, T
     """Tiers' claims on GPU time."""
     async with studio.db.reading() as session:
         tiers = await load_tiers(session)
-    shares = {
-        name: TierShare(weight=tier.weight, floor=tier.floor, ceiling_s=tier.ceiling.total_seconds())
-        for name, tier in tiers.items()
-    }
+    shares = {name: TierShare.of(tier) for name, tier in tiers.items()}
     return shares, tiers
 
 

@@ -17,11 +17,7 @@ from backend.simulator.report import Figures, figures_of
 from backend.simulator.run import Fleet, Outcome, Simulation
 from backend.simulator.trace import TraceJob
 
-SHARES = {
-    name: TierShare(weight=tier.weight, floor=tier.floor, ceiling_s=tier.ceiling.total_seconds())
-    for name, tier in TIERS.items()
-    if name != "internal"
-}
+SHARES = {name: TierShare.of(tier) for name, tier in TIERS.items() if name != "internal"}
 SWITCH_S = 22.7
 
 

@@ -136,7 +136,6 @@ class Attempt(SQLModel, table=True):
             unique=True,
             postgresql_where=sql("state IN ('ordered','running')"),
         ),
-        Index("attempts_done", sql("ended_at DESC"), postgresql_where=sql("state = 'done'")),
         Index("attempts_lease", "lease_expires_at", postgresql_where=sql("state IN ('ordered','running')")),
         Index(
             "attempts_ended",

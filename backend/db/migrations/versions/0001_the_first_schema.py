@@ -396,7 +396,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('job_id', 'fence', name='attempts_fence')
     )
-    op.create_index('attempts_done', 'attempts', [sa.literal_column('ended_at DESC')], unique=False, postgresql_where=sa.text("state = 'done'"))
     op.create_index('attempts_ended', 'attempts', ['worker_id', sa.literal_column('ended_at DESC')], unique=False, postgresql_where=sa.text('ended_at IS NOT NULL'))
     op.create_index('attempts_lease', 'attempts', ['lease_expires_at'], unique=False, postgresql_where=sa.text("state IN ('ordered','running')"))
     op.create_index('attempts_one_live', 'attempts', ['job_id'], unique=True, postgresql_where=sa.text("state IN ('ordered','running')"))
@@ -550,7 +549,6 @@ def downgrade() -> None:
     op.drop_index('attempts_one_live', table_name='attempts', postgresql_where=sa.text("state IN ('ordered','running')"))
     op.drop_index('attempts_lease', table_name='attempts', postgresql_where=sa.text("state IN ('ordered','running')"))
     op.drop_index('attempts_ended', table_name='attempts', postgresql_where=sa.text('ended_at IS NOT NULL'))
-    op.drop_index('attempts_done', table_name='attempts', postgresql_where=sa.text("state = 'done'"))
     op.drop_table('attempts')
     op.drop_index('artifacts_to_sweep', table_name='artifacts', postgresql_where=sa.text("state IN ('deleted','expired') AND swept_at IS NULL"))
     op.drop_index('artifacts_expiring', table_name='artifacts', postgresql_where=sa.text("state IN ('withheld','released','taken_down')"))
