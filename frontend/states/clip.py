@@ -46,6 +46,9 @@ class Clip(Jobs):
         if self.clip.id != self._asked_id():
             self.clip = ClipView()
         await self._reread(who)
+        if self.clip.under_way and not self.job.id:
+            # Together, so that what is seen of it has its place from the first.
+            await self._read(who)
         return None
 
     @rx.event(background=True)

@@ -65,7 +65,8 @@ class Composer(Jobs):
     async def open(self) -> list[EventSpec] | EventSpec | None:
         """Offer the models, then bring back the draft, or the settings of the clip named in the address.
 
-        Where the connection was away only, all is left as it is: the draft, and what is on the stage.
+        Where the connection was away only, or the page was read again, all is left: the draft, and what is on
+        the stage.
         """
         who = await self._who()
         self.errors, self._refused = {}, {}

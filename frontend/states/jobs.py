@@ -152,7 +152,7 @@ class Jobs(Session):
             self._visit_before, self._visit = self._visit, visit
 
     def _came_back(self) -> bool:
-        """Whether this very page was open until now, and the connection to it is all that is new. True once."""
+        """Whether this very page was open until now, in this tab: the connection is all that is new. True once."""
         self._note_visit()
         (socket, address), before = self._visit, self._visit_before
         self._visit_before = ("", "")

@@ -12,9 +12,9 @@ from frontend.gateway import Gateway, NotAllowed, NotSignedIn, Refused
 from frontend.studio_gateway import StudioGateway
 from frontend.views import AccountView, Draft
 from tests.integration.life_rig import MessageWorker, make_creator, run_to_end
-from tests.integration.test_studio_gateway import RED, _come_in, creator, gateway, process, studio, worker
+from tests.integration.test_studio_gateway import RED, _come_in, creator, gateway, process, studio
 
-__all__ = ["creator", "gateway", "process", "studio", "worker"]
+__all__ = ["creator", "gateway", "process", "studio"]
 
 ODD: tuple[object, ...] = (
     "\ud800", "\x00", "a\x00b", "/clips/\x00", "x" * 5_000, "x" * 1_000_000, "9" * 5_000, "²", "٣", "' & | ! <-> (",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import Page
 
 from tests.ui.conftest import Visitor
 
@@ -41,9 +42,11 @@ NAMELESS = """
 
 SHIFTS = """
 const seen = [];
+const place = (rect) => [rect.x, rect.y, rect.width, rect.height].map(Math.round);
+const moved = (s) => [s.node?.className, place(s.previousRect), place(s.currentRect)];
 const note = (list) => {
   for (const shift of list.getEntries()) {
-    if (!shift.hadRecentInput) seen.push({by: shift.value, what: shift.sources.map((s) => s.node?.className)});
+    if (!shift.hadRecentInput) seen.push({by: shift.value, what: shift.sources.map(moved)});
   }
 };
 const observer = new PerformanceObserver(note);
@@ -68,27 +71,31 @@ SMALL = """
 def test_a_page_has_no_errors_and_fits_a_phone(
     visit: Callable[..., Visitor], address: str, who: str, awaited: str
 ) -> None:
-    visitor = visit(who, width=390, height=844)
-    page = visitor.go(address, awaited)
-    page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+    visitor = visit(who, width=390, height=844, has_touch=True, is_mobile=True)
+    page = _filled(visitor, address, awaited)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
     assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(SMALL, 44) == []
     assert page.locator("h1").count() == 1
     assert visitor.complaints == []
 
 
-@pytest.mark.parametrize(("width", "touch", "least"), [(1440, False, 24), (390, True, 44)])
 @pytest.mark.parametrize(("address", "who", "awaited"), PAGES)
-def test_nothing_moves_while_a_page_fills_and_nothing_is_too_small_to_press(
-    visit: Callable[..., Visitor], address: str, who: str, awaited: str, width: int, touch: bool, least: int
+def test_a_page_fills_without_moving_and_nothing_is_too_small_to_press(
+    visit: Callable[..., Visitor], address: str, who: str, awaited: str
 ) -> None:
-    visitor = visit(who, width=width, has_touch=touch, is_mobile=touch)
+    page = _filled(visit(who, width=1440), address, awaited)
+    assert page.evaluate(SMALL, 24) == []
+
+
+def _filled(visitor: Visitor, address: str, awaited: str) -> Page:
+    """The page once it is all there; nothing moved while it filled."""
     visitor.page.add_init_script(SHIFTS)
     page = visitor.go(address, awaited)
     page.wait_for_function(SETTLED)
     shifts = page.evaluate("shifts()")
     assert sum(each["by"] for each in shifts) < 0.01, shifts
-    assert page.evaluate(SMALL, least) == []
+    return page
 
 
 @pytest.mark.parametrize(

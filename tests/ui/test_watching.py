@@ -54,8 +54,8 @@ def test_the_job_is_large_while_it_is_made_and_its_clip_plays_in_its_place(
     assert page.evaluate("window.screen_ === document.querySelector('#now .live-screen')")
     assert page.locator("#now .live-screen").bounding_box() == before
     assert page.locator(f".wall [data-tile={job_id}]").count() == 0
-    page.reload()
-    page.wait_for_selector(f".wall [data-tile={job_id}]")
+    visitor.go("/progress", ".empty")
+    visitor.go("/", f".wall [data-tile={job_id}]")
     assert page.locator("#now").count() == 0
     assert visitor.complaints == []
 

@@ -5,11 +5,12 @@ import pytest
 
 from backend.cli.tiers import _said
 from backend.cli.workers import _heard, _models, _state
+from backend.domain.worker import WorkerState
 from backend.services.list_workers import ListedWorker
 
 AT_WORK = ListedWorker(
     id="gpu-1",
-    state="live",
+    state=WorkerState.LIVE,
     recipes=("mini", "wan-2.1-1.3b"),
     resident=("mini",),
     silence=timedelta(seconds=1),

@@ -68,7 +68,7 @@ def test_it_opens_nothing_knows_no_secret_and_holds_no_torch(
 
 def test_when_the_one_that_forks_was_killed_another_takes_its_place(processes: LimitedProcesses) -> None:
     processes.ask({"do": "read"})
-    (forker,) = own_children()
+    (forker,) = forkers()
     os.kill(forker.pid, signal.SIGKILL)
     forker.wait(10)
     assert processes.ask({"do": "read"})[0] == {"sizes": []}
@@ -76,15 +76,15 @@ def test_when_the_one_that_forks_was_killed_another_takes_its_place(processes: L
 
 def test_signals_of_a_terminal_end_nothing_that_is_being_decoded(processes: LimitedProcesses) -> None:
     processes.ask({"do": "read"})
-    (forker,) = own_children()
+    (forker,) = forkers()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(forker.pid, number)
     processes.ask({"do": "read"})
-    assert own_children() == [forker]
+    assert forkers() == [forker]
 
 
 def test_nothing_is_left_once_it_is_closed() -> None:
-    before = own_children()
+    before = forkers()
     several = LimitedProcesses(TASK, LIMITS)
     ended: list[BaseException] = []
 
@@ -96,7 +96,7 @@ def test_nothing_is_left_once_it_is_closed() -> None:
     several.ask({"do": "read"})
     asking = threading.Thread(target=ask)
     asking.start()
-    (forker,) = [process for process in own_children() if process not in before]
+    (forker,) = [process for process in forkers() if process not in before]
     while not forker.children():
         assert asking.is_alive()
     (hanging,) = forker.children()
@@ -112,6 +112,7 @@ def test_one_that_cannot_start_says_nothing_of_the_file() -> None:
         processes.ask({})
 
 
-def own_children() -> list[psutil.Process]:
+def forkers() -> list[psutil.Process]:
+    """Those of this process's children that fork: the servers of other tests are among its children too."""
     children: list[psutil.Process] = psutil.Process().children()
-    return children
+    return [child for child in children if TASK in child.cmdline()]
