@@ -351,7 +351,10 @@ class Supervisor:
         self._stop_signal = number
 
     def _stop_if_asked(self) -> None:
-        self._stop_signal = self._stop_signal or self._make.stop_asked() or 0
+        # Asked first: a signal that comes meanwhile has set it itself, and is not written over.
+        asked = self._make.stop_asked()
+        if asked and not self._stop_signal:
+            self._stop_signal = asked
         if self._stop_signal:
             raise _StopRequestedError
 

@@ -11,10 +11,8 @@ from typing import IO, Any, Final, Self
 from PIL import Image
 
 from moderation.frames import (
-    ALL_UP_TO,
-    CHANGE_FRAMES,
     DECODED_WITHIN_S,
-    GRID_FRAMES,
+    MOST_FRAMES,
     ClipShape,
     ClipUnreadable,
     SampledFrame,
@@ -24,7 +22,6 @@ from moderation.frames import (
 from moderation.limited_process import LimitedProcessEnded, LimitedProcesses, Limits
 from moderation.verdict import NotAsOrdered
 
-MOST_FRAMES: Final = max(ALL_UP_TO, GRID_FRAMES + CHANGE_FRAMES)
 MOST_SIDE_PX: Final = 16_384
 _LONGEST_WORDS: Final = 300
 _BYTES_A_PIXEL: Final = 3

@@ -1,5 +1,6 @@
 """Which frames of a clip are looked at, and how they are decoded: all of a short clip, and of a longer one an
-even grid and both sides of every abrupt change, so that a flash of two frames is seen. Memory stays bounded.
+even grid and what follows every abrupt change, so that a flash of two frames is seen; all of one that changes more
+often. Memory stays bounded.
 
 Where a stranger made the clip, this runs in a process with limits (`clip_pictures.py`).
 """
@@ -25,6 +26,8 @@ GRID_FRAMES: Final = 32
 CHANGE_FRAMES: Final = 48
 CHANGE_LEVEL: Final = 0.035
 """Mean absolute difference of 16 x 16 thumbnails, 0 to 1, from which two frames count as an abrupt change."""
+MOST_FRAMES: Final = 240
+"""Of one clip. The longest of a shipped model has 193."""
 MAX_FRAMES: Final = 20_000
 KEPT_SIDE_PX: Final = 336
 """Frames are kept at most this large: as large as the largest input of a CLIP in use."""
@@ -73,12 +76,15 @@ def sample_frames(clip: IO[bytes], shape: ClipShape | None = None) -> tuple[Samp
         chosen = set(choose([_thumbnail(frame) for frame in _frames(clip, shape, until_s)]))
         if not chosen:
             raise ClipUnreadable("the clip has no frames")
-        kept = []
+        if len(chosen) > MOST_FRAMES:
+            raise ClipUnreadable("the clip is long and changes too often to be judged by some of its frames")
+        kept, began_s = [], None
         for index, frame in enumerate(_frames(clip, shape, until_s)):
+            began_s = float(frame.time or 0.0) if began_s is None else began_s
             if index in chosen:
                 image = Image.fromarray(frame.reformat(format="rgb24", threads=1).to_ndarray())
                 image.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.BOX)
-                kept.append(SampledFrame(image=image, at_s=float(frame.time or 0.0), index=index))
+                kept.append(SampledFrame(image=image, at_s=float(frame.time or 0.0) - began_s, index=index))
     except (av.FFmpegError, OSError, IndexError) as error:
         if getattr(error, "errno", None) == errno.ENOMEM:
             raise MemoryError from error
@@ -93,9 +99,11 @@ def choose(thumbnails: Sequence[npt.NDArray[np.float32]]) -> tuple[int, ...]:
         return tuple(range(count))
     grid = {round(index) for index in np.linspace(0, count - 1, GRID_FRAMES)}
     change = [float(np.abs(thumbnails[i] - thumbnails[i - 1]).mean()) for i in range(1, count)]
-    abrupt = [i for i in sorted(range(len(change)), key=lambda i: -change[i]) if change[i] >= CHANGE_LEVEL]
+    abrupt = [i for i, level in enumerate(change) if level >= CHANGE_LEVEL]
+    if len(abrupt) > CHANGE_FRAMES // 2:
+        return tuple(range(count))
     # change[i] lies between frames i and i + 1: the frame after it, and the one after that, show what came.
-    around = [frame for i in abrupt[: CHANGE_FRAMES // 2] for frame in (i + 1, min(i + 2, count - 1))]
+    around = [frame for i in abrupt for frame in (i + 1, min(i + 2, count - 1))]
     return tuple(sorted(grid.union(around)))
 
 
@@ -133,8 +141,9 @@ def _frames(clip: IO[bytes], shape: ClipShape | None, until_s: float) -> Iterato
     most = MAX_FRAMES if shape is None else shape.num_frames
     index = 0
     clip.seek(0)
-    # Told what it is: left to guess, it also reads lists of other files, here or elsewhere.
-    with av.open(_Nameless(clip), "r", format="mp4") as container:
+    # Told what it is: left to guess, it also reads lists of other files, here or elsewhere. And every picture in the
+    # file counts, also those that an edit list has players leave out: not each player asks it.
+    with av.open(_Nameless(clip), "r", format="mp4", options={"ignore_editlist": "1"}) as container:
         if len(container.streams) != 1 or len(container.streams.video) != 1:
             raise ClipUnreadable(
                 f"the clip has {len(container.streams)} tracks; one, of pictures, is looked at"

@@ -15,10 +15,11 @@ import psutil
 import pytest
 
 from backend.child_process import is_alive
+from backend.make_parent import MakeParent
 from backend.parts import PARTS
 from backend.runtime import read_runtime
 from backend.settings import Settings
-from backend.supervisor import Supervisor, _Running, bound_logs
+from backend.supervisor import Supervisor, _Running, _StopRequestedError, bound_logs
 
 STUDIO = Path(__file__).with_name("supervised_studio.py")
 TIMEOUT_S = 60.0
@@ -236,6 +237,18 @@ def test_a_part_that_hangs_is_killed_and_starts_again(start: Start) -> None:
     assert not is_alive(hung)
     assert run.part("moderator") != hung.pid
     assert run.output.count("is killed") == 1, "the worker, which announces no heartbeat, is left alone"
+
+
+def test_a_signal_that_comes_while_make_is_looked_at_is_not_lost(tmp_path: Path) -> None:
+    supervisor = Supervisor(settings=Settings(data_dir=tmp_path), say=lambda _line: None, parts=())
+
+    class Make(MakeParent):
+        def stop_asked(self) -> None:
+            supervisor._request_stop(signal.SIGTERM)
+
+    supervisor._make = Make()
+    with pytest.raises(_StopRequestedError):
+        supervisor._stop_if_asked()
 
 
 def test_nobody_is_called_silent_by_a_supervisor_that_was_stopped(

@@ -1,5 +1,6 @@
 import functools
 import io
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -186,8 +187,47 @@ def test_a_doubt_between_two_bad_things_is_no_way_through() -> None:
 def test_a_long_clip_is_sampled_within_bounds() -> None:
     still = [np.zeros((16, 16, 3), dtype=np.float32)] * 5_000
     assert len(choose(still)) == 32
-    restless = [np.full((16, 16, 3), index % 2, dtype=np.float32) for index in range(5_000)]
-    assert len(choose(restless)) <= 32 + 48
+    cuts = [np.full((16, 16, 3), index // 209 % 2, dtype=np.float32) for index in range(5_000)]
+    assert 32 < len(choose(cuts)) <= 32 + 48
+
+
+def test_a_strobe_hides_no_frame_behind_it(tmp_path: Path) -> None:
+    restless = [np.full((16, 16, 3), index % 2, dtype=np.float32) for index in range(50)]
+    assert choose([*restless, *restless[:1] * 71]) == tuple(range(121))
+    colours = [GREY if index % 2 else (0, 0, 0) for index in range(50)] + [GREY] * 71
+    colours[99] = MAGENTA
+    assert judge_clip(clip(tmp_path / "a.mp4", colours), FakeClassifier(), POLICY).verdict is Verdict.REVIEW
+
+
+def test_a_long_clip_that_never_rests_goes_to_a_person(tmp_path: Path) -> None:
+    colours = [GREY if index % 2 else (0, 0, 0) for index in range(241)]
+    judgement = judge_clip(clip(tmp_path / "a.mp4", colours), FakeClassifier(), POLICY)
+    assert judgement.verdict is Verdict.REVIEW
+
+
+def test_frames_that_an_edit_list_hides_are_judged_and_counted(tmp_path: Path) -> None:
+    video = hidden_start(clip(tmp_path / "a.mp4", [MAGENTA] * 9 + [GREY] * 9), frames=9)
+    with av.open(str(video)) as container:
+        assert len(list(container.decode(video=0))) == 9, (
+            "a player that follows the list shows the second half"
+        )
+    with pytest.raises(NotAsOrdered, match="more than 9"):
+        judge_clip(video, FakeClassifier(), POLICY, shape=SHAPE)
+    assert judge_clip(video, FakeClassifier(), POLICY).verdict is not Verdict.ALLOW
+
+
+def hidden_start(path: Path, *, frames: int) -> Path:
+    """The clip with its edit list beginning so many frames (of 1/8 s) later."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst")
+    version, entries = data[at + 4], struct.unpack_from(">I", data, at + 8)[0]
+    assert (version, entries) == (0, 1)
+    with av.open(str(path)) as container:
+        ticks_a_frame = 1 / 8 / container.streams.video[0].time_base
+    duration, began = struct.unpack_from(">Ii", data, at + 12)
+    struct.pack_into(">Ii", data, at + 12, duration // 2, began + round(frames * ticks_a_frame))
+    path.write_bytes(data)
+    return path
 
 
 SHAPE = ClipShape(width=64, height=64, num_frames=9, thumbnail=(64, 64), spritesheet=(128, 64))
