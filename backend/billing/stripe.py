@@ -145,7 +145,9 @@ def _refund(charge: _Object) -> Refund:
 
 def _failed_refund(refund: _Object) -> RefundFailed:
     return RefundFailed(
-        payment=_payment_of(refund, {"id": refund.get("charge")}), amount=int(refund["amount"])
+        payment=_payment_of(refund, {"id": refund.get("charge")}),
+        refund=str(refund["id"]),
+        amount=int(refund["amount"]),
     )
 
 

@@ -3,7 +3,7 @@
 Events come twice, late and out of order. Amounts of money are in the smallest unit of their currency.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -40,7 +40,7 @@ class Purchase:
 
 @dataclass(frozen=True, kw_only=True)
 class Refund:
-    """`returned` of a payment has gone back by now, in all."""
+    """`returned` of a payment has gone back by now, in all; refunds that failed before are not in it."""
 
     payment: str
     returned: int
@@ -48,9 +48,10 @@ class Refund:
 
 @dataclass(frozen=True, kw_only=True)
 class RefundFailed:
-    """A refund did not arrive: `amount` of it stays with us after all."""
+    """A refund did not arrive: its `amount` stays with us after all. A refund fails once."""
 
     payment: str
+    refund: str
     amount: int
 
 
@@ -111,6 +112,15 @@ class KnownSubscription:
     ended: bool
     facts: Facts
     previous: Facts
+
+
+def money_refunded(returned: int, said_at: int, failed: Iterable[tuple[int, int]]) -> int:
+    """What of a payment has gone back, by the newest telling of it and all refunds that failed.
+
+    `said_at` and the first of each of `failed` are seconds since 1970, the second one is its amount. A telling knows
+    of the failures before it. A failure in its own second came after it: what fails was told first.
+    """
+    return max(0, returned - sum(amount for at, amount in failed if at >= said_at))
 
 
 def supersedes(change: SubscriptionChange, at: datetime, known: KnownSubscription) -> bool:

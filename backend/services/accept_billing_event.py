@@ -32,6 +32,7 @@ from backend.domain.billing import (
     Refund,
     RefundFailed,
     SubscriptionChange,
+    money_refunded,
     supersedes,
 )
 from backend.domain.credits import GrantSource
@@ -44,6 +45,9 @@ log = get_logger(__name__)
 
 EVENTS_KEPT_DAYS = 180
 """An id older than this may be forgotten: providers repeat an event for days, and every rule here bears repeating."""
+
+_FAILED = "failed:"
+"""Before the ids of failed refunds, which stand beside those of disputes."""
 
 
 class UnknownProduct(ZoetropeError):
@@ -115,10 +119,9 @@ async def _take(
             elif event.at == row.refunded_at:
                 row.refunded = max(row.refunded, returned)
             return await _settle(session, row)
-        case RefundFailed(payment=payment, amount=amount):
-            row = await _payment(session, provider, payment)
-            if row.refunded_at is not None and event.at >= row.refunded_at:
-                row.refunded, row.refunded_at = max(0, row.refunded - amount), event.at
+        case RefundFailed() as failed:
+            row = await _payment(session, provider, failed.payment)
+            _note_failed_refund(row, failed, event.at)
             return await _settle(session, row)
         case Dispute() as dispute:
             row = await _payment(session, provider, dispute.payment)
@@ -204,6 +207,25 @@ def _note_dispute(row: BillingPayment, dispute: Dispute, at: datetime) -> None:
     row.disputes = {**row.disputes, dispute.dispute: said}
 
 
+def _note_failed_refund(row: BillingPayment, failed: RefundFailed, at: datetime) -> None:
+    key, when = f"{_FAILED}{failed.refund}", int(at.timestamp())
+    known = row.disputes.get(key)
+    if isinstance(known, dict) and int(known["when"]) <= when:
+        return
+    row.disputes = {**row.disputes, key: {"amount": failed.amount, "when": when}}
+
+
+def _refunded(row: BillingPayment) -> int:
+    if row.refunded_at is None:
+        return 0
+    failed = [
+        (int(said["when"]), int(said["amount"]))
+        for key, said in row.disputes.items()
+        if key.startswith(_FAILED) and isinstance(said, dict)
+    ]
+    return money_refunded(row.refunded, int(row.refunded_at.timestamp()), failed)
+
+
 async def _settle(session: AsyncSession, row: BillingPayment) -> set[str]:
     """Bring what a payment gave in line with how much of its money is still with us."""
     session.add(row)
@@ -217,7 +239,7 @@ async def _settle(session: AsyncSession, row: BillingPayment) -> set[str]:
         for dispute in row.disputes.values()
         if isinstance(dispute, dict) and dispute.get("withdrawn")
     )
-    wanted = credits.reversed_credits(grant.amount, paid=row.paid, returned=row.refunded + withdrawn)
+    wanted = credits.reversed_credits(grant.amount, paid=row.paid, returned=_refunded(row) + withdrawn)
     if wanted > grant.reversed:
         change = credits.reverse(grant, wanted - grant.reversed)
         await ledger.apply(session, row.account_id, change, reason="money_returned")

@@ -73,6 +73,17 @@ def charge(session: Mapping[str, Any], refunded: int) -> dict[str, Any]:
     }
 
 
+def failed_refund(session: Mapping[str, Any], name: str, amount: int) -> dict[str, Any]:
+    """One refund of what a session paid, which did not arrive."""
+    return {
+        "id": f"{name}_{session['id']}",
+        "object": "refund",
+        "amount": amount,
+        "payment_intent": session["payment_intent"],
+        "status": "failed",
+    }
+
+
 def dispute(session: Mapping[str, Any], status: str = "needs_response") -> dict[str, Any]:
     """A dispute of all that a session paid."""
     return {

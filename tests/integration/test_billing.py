@@ -34,7 +34,16 @@ from tests.integration.life_rig import (
     run_to_end,
     submit,
 )
-from tests.integration.stripe_signer import SECRET, charge, checkout, dispute, event, signature, subscription
+from tests.integration.stripe_signer import (
+    SECRET,
+    charge,
+    checkout,
+    dispute,
+    event,
+    failed_refund,
+    signature,
+    subscription,
+)
 
 CATALOGUE = """
 fallback_tier = "free"
@@ -293,11 +302,51 @@ async def test_a_refund_that_failed_gives_its_credits_again_once_however_often_i
     session = checkout(account_id)
     await told(http, event("checkout.session.completed", session))
     await told(http, event("charge.refunded", charge(session, 600), created=T + 5))
-    refund = {"id": "re_1", "amount": 300, "payment_intent": session["payment_intent"], "status": "failed"}
-    failed = event("refund.failed", refund, created=T + 9)
+    failed = event("refund.failed", failed_refund(session, "re_1", 300), created=T + 9)
     await asyncio.gather(*(told(http, failed) for _ in range(3)))
     # Of 900 paid, 300 went back.
     assert await credits_of(studio, account_id) == (667, 0, 0)
+
+
+REFUNDS = {
+    # What is told of a payment of 900: of refunds (when, in all), of failed ones (when, which, how much); and the
+    # credits of 1,000 that are left.
+    "the only one failed": ([(5, 300)], [(9, "re_1", 300)], 1000),
+    "one of two failed": ([(5, 300), (6, 600)], [(9, "re_1", 300)], 667),
+    "one failed before another": ([(5, 300), (9, 300)], [(7, "re_1", 300)], 667),
+    "both failed": ([(6, 500)], [(8, "re_1", 300), (9, "re_2", 200)], 1000),
+    "one failed, told twice": ([(6, 600)], [(9, "re_1", 300), (9, "re_1", 300)], 667),
+    "told again after the next one": ([(8, 600)], [(7, "re_1", 300), (9, "re_1", 300)], 334),
+    "failed within its second": ([(5, 300)], [(5, "re_1", 300)], 1000),
+    "two of one second": ([(5, 300), (5, 600)], [(5, "re_1", 300)], 667),
+}
+
+
+@pytest.mark.parametrize(("refunds", "failed", "left"), REFUNDS.values(), ids=REFUNDS)
+async def test_refunds_and_failed_refunds_leave_the_same_books_in_whatever_order_they_are_told(
+    studio: Studio,
+    http: httpx.AsyncClient,
+    refunds: list[tuple[int, int]],
+    failed: list[tuple[int, str, int]],
+    left: int,
+) -> None:
+    account_id = await person(studio)
+    for orders, order in enumerate(itertools.permutations(range(1 + len(refunds) + len(failed))), start=1):
+        session = checkout(account_id)
+        events = [
+            event("checkout.session.completed", session),
+            *(
+                event("charge.refunded", charge(session, total), created=T + second)
+                for second, total in refunds
+            ),
+            *(
+                event("refund.failed", failed_refund(session, name, amount), created=T + second)
+                for second, name, amount in failed
+            ),
+        ]
+        for index in order:
+            await told(http, events[index])
+        assert await credits_of(studio, account_id) == (left * orders, 0, 0), order
 
 
 async def test_a_hold_goes_on_though_its_money_went_back_and_pays_when_it_ends(

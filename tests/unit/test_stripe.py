@@ -15,6 +15,7 @@ from backend.domain.billing import (
     KnownSubscription,
     Purchase,
     Refund,
+    RefundFailed,
     SubscriptionChange,
     supersedes,
 )
@@ -27,6 +28,7 @@ from tests.integration.stripe_signer import (
     checkout,
     dispute,
     event,
+    failed_refund,
     hmac_sha256,
     signature,
     subscription,
@@ -146,6 +148,9 @@ def test_money_that_goes_back_is_told_as_a_sum_and_a_dispute_by_where_the_money_
     session = checkout("acct_1")
     payment = session["payment_intent"]
     assert told(stripe, "charge.refunded", charge(session, 300)) == Refund(payment=payment, returned=300)
+    refund = failed_refund(session, "re_1", 300)
+    failed = RefundFailed(payment=payment, refund=refund["id"], amount=300)
+    assert told(stripe, "refund.failed", refund) == failed
     withdrawn = {}
     for kind, status in (
         ("charge.dispute.created", "needs_response"),

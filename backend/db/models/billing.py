@@ -31,7 +31,9 @@ class BillingCustomer(SQLModel, table=True):
 class BillingPayment(SQLModel, table=True):
     """One payment: what it bought, and how much of its money has gone back. A refund may be heard of first.
 
-    `disputes`: by the dispute's id its amount, whether the money is withdrawn, and when that was said.
+    `refunded` is what the newest telling of refunds said, in all, at `refunded_at`. `disputes`: by the dispute's id its
+    amount, whether the money is withdrawn, and when that was said; and by `failed:` and the refund's id the amount of
+    each refund that failed, and when.
     """
 
     __tablename__ = "billing_payments"
