@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from backend.contracts import AttemptPhase, AttemptStatus, Heartbeat
 from backend.domain.attempt import LEASE, Slot
-from backend.domain.pace import Pace, Paces
+from backend.domain.pace import Pace, Paces, step_seconds
 from backend.domain.quarantine import Takes
 from backend.domain.scheduling import WorkerView
 
@@ -41,10 +41,16 @@ class Occupant:
         """Whether its own steps say how fast it goes."""
         return self.step_s is not None and self.own_steps >= PACED_STEPS
 
-    def left_s(self, pace: Pace) -> float:
-        """Expected seconds of its own on the GPU: by its own pace once there is one, else by the expected work."""
+    def left_s(self, pace: Pace, together: int = 1) -> float:
+        """Expected seconds of its own on the GPU: by its own pace once there is one, else by the expected work.
+
+        `together`: clips that step in its pass, whose steps take all members' time at once.
+        """
         if self.step_s is not None and self.paced:
-            return self.step_s * self.steps_left + 0.2
+            expected_s = pace.step * self.step_gpu_s * together
+            steps = self.own_steps + self.steps_left
+            step_s = step_seconds(self.step_s, expected_s, own_steps=self.own_steps, steps=steps)
+            return step_s * self.steps_left + 0.2
         return max(0.0, pace.seconds(self.gpu_s) * (1 - self.done))
 
     def finish_s(self, pace: Pace) -> float:
@@ -252,6 +258,7 @@ class Fleet:
     def _left_s(self, together: Sequence[Occupant]) -> float:
         """Expected seconds of one pass. Its steps take all members' time at once; without a pace, their work
         adds up."""
-        left = [(occupant, occupant.left_s(self._pace(occupant))) for occupant in together]
+        stepping = sum(occupant.paced for occupant in together)
+        left = [(occupant, occupant.left_s(self._pace(occupant), stepping)) for occupant in together]
         paced = [left_s for occupant, left_s in left if occupant.paced]
         return max(paced) if paced else sum(left_s for _occupant, left_s in left)

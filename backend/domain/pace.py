@@ -10,8 +10,14 @@ from backend.domain.quantiles import usual_and_late
 LATE = 2.5
 """The p90 over the median of a clip's time on a machine of which nothing is known."""
 
+MOST_TIMES = 20.0
+"""What a worker says that it takes counts up to so many times what is expected of it."""
+
 _NEWEST = 20
 _EXPECTED = 2
+_EXPECTED_STEPS = 20
+_EXPECTED_SHARE = 0.1
+_OWN_FROM = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +47,22 @@ class Pace:
     def seconds(self, gpu_s: float, clips: float = 1.0) -> float:
         """Expected seconds of declared work of so many clips."""
         return max(0.0, self.step * (gpu_s - self.base_gpu_s * clips) + self.around_s * clips)
+
+
+def step_seconds(said_s: float, expected_s: float, *, own_steps: int, steps: int) -> float:
+    """Seconds a step of a run that has done `own_steps` of its `steps`, by what its worker says and what is expected.
+
+    The first steps pay for loading and compiling, and one may be far off: what is expected counts as twenty steps, or
+    as a tenth of all, less and less until half of them are done. Means are of logarithms, because paces differ by
+    factors. Where nothing is expected (0) the worker alone is heard.
+    """
+    if expected_s <= 0:
+        return said_s
+    heard_s = min(max(said_s, expected_s / MOST_TIMES), expected_s * MOST_TIMES)
+    fades = max(0.0, 1.0 - own_steps / (_OWN_FROM * max(steps, 1)))
+    counts = max(_EXPECTED_STEPS, _EXPECTED_SHARE * steps) * fades
+    weight = own_steps / (own_steps + counts) if own_steps else 0.0
+    return float(expected_s * (heard_s / expected_s) ** weight)
 
 
 @dataclass(frozen=True)

@@ -150,3 +150,44 @@ def test_time_left_is_at_the_measured_pace_and_counts_what_follows_the_steps() -
     assert fleet.views(0)[0].busy_s == pytest.approx(14)
     fleet.saw(beat("w1", status("a", 90)), 1)
     assert fleet.left_s_of("job-a") == (pytest.approx(14.2), pytest.approx(14.2))
+
+
+def _steps_of_a_tenth_of_a_second(attempt: str) -> Occupant:
+    return Occupant(
+        job_id=f"job-{attempt}", attempt_id=attempt, recipe="mini", gpu_s=40, step_gpu_s=0.1, load_s=0
+    )
+
+
+def test_a_few_slow_first_steps_hardly_move_what_is_left() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    fleet.occupy("w1", Slot.RUN, _steps_of_a_tenth_of_a_second("a"))
+    assert fleet.left_s_of("job-a") == (40, 40 * LATE)
+    fleet.saw(beat("w1", status("a", 4, 400, step_s=1.2)), 1)
+    assert (fleet.left_s_of("job-a") or (0, 0))[0] < 52
+    assert fleet.views(1)[0].busy_s < 52
+
+
+def test_after_half_of_the_steps_a_runs_own_pace_says_what_is_left() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    fleet.occupy("w1", Slot.RUN, _steps_of_a_tenth_of_a_second("a"))
+    fleet.saw(beat("w1", status("a", 200, 400, step_s=1.2)), 1)
+    assert (fleet.left_s_of("job-a") or (0, 0))[0] == pytest.approx(240, abs=1)
+
+
+def test_a_worker_that_says_its_steps_take_for_ever_puts_nobody_off_for_ever() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    fleet.occupy("w1", Slot.RUN, _steps_of_a_tenth_of_a_second("a"))
+    fleet.saw(beat("w1", status("a", 300, 400, step_s=1e7)), 1)
+    assert fleet.views(1)[0].busy_s <= 20 * 10 + 1
+
+
+def test_steps_of_a_pass_are_expected_to_take_all_its_members_time() -> None:
+    fleet = Fleet()
+    fleet.saw(beat(), 0)
+    for attempt in ("a", "b"):
+        fleet.occupy("w1", Slot.RUN, _steps_of_a_tenth_of_a_second(attempt))
+    fleet.saw(beat("w1", status("a", 4, 400, step_s=0.2), status("b", 4, 400, step_s=0.2)), 1)
+    assert (fleet.left_s_of("job-a") or (0, 0))[0] == pytest.approx(396 * 0.2, abs=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.domain.pace import LATE, Made, Pace, Paces
+from backend.domain.pace import LATE, MOST_TIMES, Made, Pace, Paces, step_seconds
 
 
 def made(
@@ -70,3 +70,28 @@ def test_work_of_which_only_the_sum_is_known_takes_what_such_work_took() -> None
     assert paces.ratio == pytest.approx(each / sum(queue))
     assert Paces().mix.seconds(10.0, 3) == 10.0
     assert Paces().ratio == 1.0
+
+
+def test_a_few_slow_first_steps_hardly_say_how_fast_a_run_goes() -> None:
+    said = [step_seconds(1.2, 0.1, own_steps=own, steps=400) for own in (1, 3, 4, 20)]
+    assert said == sorted(said)
+    assert said[2] < 0.13
+    assert step_seconds(1.2, 0.1, own_steps=3, steps=16) < 0.2
+
+
+@pytest.mark.parametrize("steps", [16, 100, 400])
+@pytest.mark.parametrize("said_s", [0.02, 0.5])
+def test_from_half_of_its_steps_on_a_runs_own_pace_decides(steps: int, said_s: float) -> None:
+    assert step_seconds(said_s, 0.1, own_steps=steps // 2, steps=steps) == pytest.approx(said_s)
+    assert step_seconds(said_s, 0.1, own_steps=steps // 2 - 1, steps=steps) != pytest.approx(
+        said_s, rel=0.001
+    )
+
+
+def test_what_a_worker_says_of_its_steps_counts_up_to_a_bound() -> None:
+    assert step_seconds(1e7, 0.1, own_steps=80, steps=100) == pytest.approx(0.1 * MOST_TIMES)
+    assert step_seconds(0.0, 0.1, own_steps=80, steps=100) == pytest.approx(0.1 / MOST_TIMES)
+
+
+def test_where_nothing_is_expected_of_steps_the_worker_is_heard() -> None:
+    assert step_seconds(3.0, 0.0, own_steps=3, steps=100) == 3.0
