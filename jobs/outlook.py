@@ -70,7 +70,7 @@ class Outlook:
         if not any(view.serves(job) for view in views):
             return None
         place = self.queue.place_if_added(tier=job.tier, account_id=job.account_id, now_s=now_s)
-        first = place.own_before == 0
+        first = place.own_before == 0 and not (place.own is not None and place.own.full)
         starts_within_s = (
             self.shares[job.tier].ceiling_s if first and job.tier in self.shares else float("inf")
         )
@@ -138,12 +138,22 @@ class Outlook:
             views,
             competing_gpu_s=competing,
             starts_within_s=starts_within_s,
+            not_before_s=self._own_limit_s(place),
             pace=pace,
             mix=paces.mix,
         )
         capacity = max(1.0, float(len(views))) / max(paces.ratio, 0.1)
         pressure = self.backlog.pressure(capacity, now_s) if place.others_before else 0.0
         return Situation(tier=job.tier, first=first, pressure=pressure, estimate_s=estimate_s, late=pace.late)
+
+    def _own_limit_s(self, place: Place) -> float:
+        """Seconds until the account's own limit lets the job start."""
+        if place.own is None:
+            return 0.0
+        left = (self.fleet.left_s_of(job_id) for job_id in place.own.running)
+        return place.own.starts_in_s(
+            (found[0] for found in left if found is not None), self.speeds.paces.mix.seconds
+        )
 
     def _why(self, job: QueuedJob, place: Place, mono_s: float) -> str:
         """Who is before it, and what a worker does about its model; empty when nothing is to be said."""
@@ -155,6 +165,9 @@ class Outlook:
         )
         before = [f"{count} {whose}" for count, whose in counts if count > 0]
         parts = [f"after {_listed(before)}"] if before else []
+        if place.own is not None and place.own.full:
+            clips = "clip" if place.own.limit == 1 else "clips"
+            parts.append(f"your tier makes {place.own.limit} {clips} of yours at a time")
         if self.fleet.loading(job.recipe, mono_s):
             parts.append(f"a worker is loading {job.recipe}")
         return "; ".join(parts)

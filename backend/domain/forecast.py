@@ -16,13 +16,15 @@ def estimate_end_s(
     *,
     competing_gpu_s: float,
     starts_within_s: float = math.inf,
+    not_before_s: float = 0.0,
     pace: Pace = AS_DECLARED,
     mix: Pace = AS_DECLARED,
 ) -> float:
     """Seconds until `job` is done if nothing else comes; infinite where nobody can run it.
 
     `competing_gpu_s`: the waiting work of all jobs that the same workers could run. `starts_within_s`: when it goes
-    before others at the latest. `pace`: of this job; `mix`: of the work before it.
+    before others at the latest. `not_before_s`: when its account's own limit lets it start. `pace`: of this job; `mix`:
+    of the work before it.
     """
     able = [worker for worker in workers if worker.serves(job)]
     if not able:
@@ -37,5 +39,6 @@ def estimate_end_s(
     if before_s > 0 or soonest_s > 0:
         wait_s = (before_s + sum(worker.busy_s for worker in able)) / len(able)
         wait_s = max(soonest_s, min(wait_s, starts_within_s))
+    wait_s = max(wait_s, not_before_s)
     warm = any(job.recipe in worker.resident for worker in able)
     return wait_s + (0.0 if warm else job.load_s) + pace.seconds(job.gpu_s)

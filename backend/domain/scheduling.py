@@ -5,8 +5,8 @@ inside a tier between accounts, equally. A job gets its start tag when it comes:
 time and the end of its account's work before it. An account that was idle so returns at the present, and nobody
 saves up. Three rules bend that order:
 
-- a job that came when nothing else of its account waited starts within its tier's ceiling: from three tenths of it
-  on it goes before every job that is not that far;
+- a job that came when nothing else of its account waited, and which its account's limit did not keep back, starts
+  within its tier's ceiling: from three tenths of it on it goes before every job that is not that far;
 - a worker keeps to a model that it has loaded while it has work for it, within `KEEP_LOADS`, `PATIENCE_S` and
   `TIER_SLACK_S` (switching models is where fleets lose most);
 - a large worker takes jobs that only its size can run before any other.
@@ -17,9 +17,9 @@ saves up. Three rules bend that order:
 import math
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush, merge
+from heapq import heappop, heappush, heapreplace, merge
 from itertools import islice
 
 from backend.domain.fair_line import Ahead, FairLine, Key
@@ -62,6 +62,7 @@ _COST_SCALE = 1_000_000
 _TAG_SCALE = 1_000
 _NO_TAG = -1
 _RESTING = 1024
+_SINGLY = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +111,7 @@ class Place:
 
     `position` counts from 1 and is None, with a reason, where no live worker can run the job. `own_before`: how
     many jobs of the same account are before it; `tier_before`: of the same tier, its own included; `gpu_s_before`:
-    the work of all that is before it.
+    the work of all that is before it. `own`: what its account has on workers and before it in line.
     """
 
     position: int | None
@@ -119,11 +120,43 @@ class Place:
     tier_before: int = 0
     gpu_s_before: float = 0.0
     reason: str = ""
+    own: "OwnLine | None" = None
 
     @property
     def others_before(self) -> int:
         """How many jobs of other accounts are before it."""
         return max(0, (self.position or 1) - 1 - self.own_before)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnLine:
+    """What keeps a job back by its account's own concurrency limit: the jobs on workers, and how many wait before it,
+    with their work."""
+
+    limit: int
+    running: tuple[str, ...]
+    before: int
+    before_gpu_s: float
+
+    @property
+    def full(self) -> bool:
+        """Whether it can't start before one of its account's own has ended."""
+        return len(self.running) + self.before >= self.limit
+
+    def starts_in_s(self, left_s: Iterable[float], seconds: Callable[[float], float]) -> float:
+        """Seconds until the limit lets it start. `left_s`: of those on workers; `seconds`: what GPU-seconds take.
+
+        Those that wait count as alike.
+        """
+        if not self.full:
+            return 0.0
+        ends = sorted(left_s)[-self.limit :]
+        ends = [0.0] * (self.limit - len(ends)) + ends
+        if self.before > _SINGLY:
+            return (sum(ends) + seconds(self.before_gpu_s)) / self.limit
+        for _job in range(self.before):
+            heapreplace(ends, ends[0] + seconds(self.before_gpu_s / self.before))
+        return ends[0]
 
 
 @dataclass(slots=True)
@@ -150,13 +183,27 @@ class _Waiting:
 class _Account:
     finish: int
     limit: int
-    running: int = 0
+    on_workers: set[str] = field(default_factory=set)
     waiting: list[_Waiting] = field(default_factory=list)
     parked: list[tuple[list[Key], Key]] = field(default_factory=list)
 
     @property
+    def running(self) -> int:
+        return len(self.on_workers)
+
+    @property
     def active(self) -> bool:
-        return bool(self.waiting) or self.running > 0
+        return bool(self.waiting or self.on_workers)
+
+    def line_before(self, at: int) -> OwnLine:
+        """What of it is before its waiting job `at`, or before the next that comes. Tags follow one another."""
+        tags_ms = 0
+        if at:
+            end = self.finish if at == len(self.waiting) else self.waiting[at].key[0]
+            tags_ms = max(0, end - self.waiting[0].key[0]) // _TAG_SCALE
+        return OwnLine(
+            limit=self.limit, running=tuple(self.on_workers), before=at, before_gpu_s=tags_ms / 1000
+        )
 
 
 @dataclass(slots=True)
@@ -344,7 +391,7 @@ class FairQueue:
         account = self._account(tier, job)
         gpu_ms = _milliseconds(job.gpu_s)
         tier.active += not account.active
-        account.running += 1
+        account.on_workers.add(job.job_id)
         due_s = None
         counter = tier.counter
         if job.job_id in self._waiting:
@@ -501,9 +548,9 @@ class FairQueue:
                     return Place(position=None, of=len(self._waiting), reason=why)
             return None
         tier = self._tiers[waiting.job.tier]
-        own = bisect_left(
-            tier.accounts[waiting.job.account_id].waiting, _age(waiting.job), key=lambda w: _age(w.job)
-        )
+        account = tier.accounts[waiting.job.account_id]
+        at = bisect_left(account.waiting, _age(waiting.job), key=lambda w: _age(w.job))
+        own = account.line_before(at)
         return self._place_at(
             tier, waiting.key, tier.counter, late=waiting.late, own=own, of=len(self._waiting)
         )
@@ -515,12 +562,14 @@ class FairQueue:
         account = found.accounts.get(account_id)
         tag = max(found.virtual, account.finish) if account else found.virtual
         counter = found.counter if found.has_work else max(found.counter, self._virtual)
-        own = len(account.waiting) if account else 0
+        own = account.line_before(len(account.waiting)) if account else None
         return self._place_at(
             found, (tag, now_s, ""), counter, late=False, own=own, of=len(self._waiting) + 1
         )
 
-    def _place_at(self, tier: _Tier, key: Key, counter: int, *, late: bool, own: int, of: int) -> Place:
+    def _place_at(
+        self, tier: _Tier, key: Key, counter: int, *, late: bool, own: OwnLine | None, of: int
+    ) -> Place:
         ahead = tier.lines[late].before(key)
         jobs, gpu_ms = ahead.jobs, ahead.gpu_ms
         if not late:
@@ -534,7 +583,12 @@ class FairQueue:
                 jobs, gpu_ms = jobs + rival.jobs, gpu_ms + rival.gpu_ms
         of_tier = ahead.jobs + (0 if late else tier.lines[True].jobs)
         return Place(
-            position=jobs + 1, of=of, own_before=own, tier_before=of_tier, gpu_s_before=gpu_ms / 1000
+            position=jobs + 1,
+            of=of,
+            own_before=own.before if own else 0,
+            tier_before=of_tier,
+            gpu_s_before=gpu_ms / 1000,
+            own=own,
         )
 
     def waiting_job(self, job_id: str) -> QueuedJob | None:
@@ -575,13 +629,24 @@ class FairQueue:
         return 0.0 if found is None else max(0, found.counter - self._virtual) / found.cost / 1000
 
     def most_urgent(self, now_s: float, within_s: float) -> QueuedJob | None:
-        """The waiting job that passes its tier's ceiling first, where that is within `within_s` seconds."""
+        """The waiting job that passes its tier's ceiling first, where that is within `within_s` seconds.
+
+        None that its account's own limit keeps back: no worker could help it.
+        """
         self._ripen(now_s)
         urgent: list[tuple[float, str]] = []
         for tier in self._tiers.values():
-            while tier.urgent and (tier.urgent[0][1] not in self._waiting):
-                heappop(tier.urgent)
-            urgent += tier.urgent[:1]
+            kept_back = []
+            while tier.urgent:
+                waiting = self._waiting.get(tier.urgent[0][1])
+                if waiting is not None and not self._at_limit(waiting.job):
+                    urgent.append(tier.urgent[0])
+                    break
+                entry = heappop(tier.urgent)
+                if waiting is not None:
+                    kept_back.append(entry)
+            for entry in kept_back:
+                heappush(tier.urgent, entry)
         soonest = min(urgent, default=None)
         if soonest is None or soonest[0] - now_s > within_s:
             return None
@@ -712,7 +777,7 @@ class FairQueue:
         )
         if was is not None:
             waiting.due_s = was.due_s
-        elif not account.waiting and tier.ceiling_s < math.inf:
+        elif not account.waiting and account.running < account.limit and tier.ceiling_s < math.inf:
             waiting.due_s = job.submitted_s + tier.ceiling_s
         if waiting.due_s is not None:
             tier.bound_ms += waiting.gpu_ms
@@ -763,7 +828,7 @@ class FairQueue:
             return None
         tier = self._tiers[run.job.tier]
         account = tier.accounts[run.job.account_id]
-        account.running -= 1
+        account.on_workers.discard(job_id)
         for heap, key in account.parked:
             heappush(heap, key)
         account.parked.clear()

@@ -524,3 +524,63 @@ def test_a_fleet_that_changes_is_followed_in_pieces_each_of_which_leaves_the_que
             assert ranks == list(range(1, len(ranks) + 1))
         assert pauses > 3
     assert len(drain(queue)) == len(names)
+
+
+def test_the_ceiling_does_not_bind_what_comes_while_the_accounts_limit_is_reached() -> None:
+    queue = open_queue(shares={"free": TierShare(weight=1, ceiling_s=100)})
+    queue.start(job("first", limit=1), 0)
+    queue.add(job("second", limit=1, at=1))
+    assert queue.goes_first_at_s("second") is None
+    assert queue.most_urgent(1000, 60) is None
+
+
+def test_what_the_accounts_limit_keeps_back_is_not_urgent_and_hides_nobody_who_is() -> None:
+    queue = open_queue(shares={"free": TierShare(weight=1, ceiling_s=100)})
+    queue.add(job("kept", limit=1, at=0))
+    queue.add(job("other_model", recipe="wan", limit=1, at=1))
+    queue.add(job("in_need", account="b", limit=1, at=2))
+    assert [queue.most_urgent(95, 60)] == [queue.waiting_job("kept")]
+    queue.start(job("other_model", recipe="wan", limit=1, at=1), 95)
+    assert [queue.most_urgent(95, 60)] == [queue.waiting_job("in_need")]
+    assert next(iter(queue._options(GPU, 95))).job_id == "in_need"
+    queue.remove("other_model")
+    assert [queue.most_urgent(95, 60)] == [queue.waiting_job("kept")]
+
+
+@pytest.mark.parametrize(
+    ("limit", "left_s", "before_gpu_s", "starts_in_s"),
+    [
+        (2, [50.0], [], 0.0),
+        (1, [50.0], [], 50.0),
+        (2, [50.0, 20.0], [], 20.0),
+        (2, [50.0], [30.0], 30.0),
+        (2, [50.0, 20.0], [10.0, 5.0], 35.0),
+        (1, [50.0, 20.0], [], 50.0),  # the limit was lowered meanwhile
+    ],
+)
+def test_a_place_says_when_the_accounts_limit_lets_a_job_start(
+    limit: int, left_s: list[float], before_gpu_s: list[float], starts_in_s: float
+) -> None:
+    queue = open_queue()
+    for index in range(len(left_s)):
+        queue.start(job(f"runs{index}", limit=limit), 0)
+    for index, gpu_s in enumerate(before_gpu_s):
+        queue.add(job(f"waits{index}", gpu_s=gpu_s, limit=limit, at=index))
+    queue.add(job("last", limit=limit, at=100))
+    place, added = queue.place("last", 100), queue.place_if_added(tier="free", account_id="a", now_s=101)
+    assert place is not None
+    assert place.own is not None
+    assert set(place.own.running) == {f"runs{index}" for index in range(len(left_s))}
+    assert place.own.starts_in_s(left_s, lambda gpu_s: gpu_s) == starts_in_s
+    assert added.own is not None
+    assert (added.own.before, added.own.before_gpu_s) == (len(before_gpu_s) + 1, sum(before_gpu_s) + 10)
+
+
+def test_a_long_line_of_ones_own_is_reckoned_as_a_whole() -> None:
+    queue = open_queue()
+    for index in range(200):
+        queue.add(job(f"waits{index:03}", gpu_s=10, limit=4, at=index))
+    place = queue.place("waits199", 200)
+    assert place is not None
+    assert place.own is not None
+    assert place.own.starts_in_s([], lambda gpu_s: gpu_s) == pytest.approx(199 * 10 / 4)
