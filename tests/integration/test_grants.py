@@ -211,6 +211,48 @@ async def test_publishing_and_cancelling_at_once_end_the_hold_once(studio: Studi
     assert await balance(studio, creator.account_id) == (100 - 5 * job.quoted, 0)
 
 
+async def end_of_cancelled(studio: Studio, job_id: str, *, charge: int) -> bool:
+    async with studio.db.transaction() as session:
+        return await ledger.end_hold(session, job_id, charge=charge, reason="cancelled")
+
+
+async def cancelled_past_its_hold(studio: Studio, creator: Principal) -> str:
+    """A job that was cancelled for 1 credit, and whose hold is still open."""
+    job = await submit(studio, creator)
+    statement = "UPDATE jobs SET state = 'cancelled', ended_at = now(), charged = 1 WHERE id = :id"
+    await sql(studio, statement, id=job.id)
+    return job.id
+
+
+async def books(studio: Studio) -> list[list[tuple[object, ...]]]:
+    """Every line, grant and hold."""
+    found = []
+    async with studio.db.reading() as session:
+        for table in ("ledger_entries", "grants", "holds"):
+            rows = (await session.execute(text(f"SELECT * FROM {table} ORDER BY id"))).all()
+            found.append([tuple(row) for row in rows])
+    return found
+
+
+async def test_a_hold_that_ended_does_not_end_again(studio: Studio) -> None:
+    creator = await make_creator(studio, credits=100)
+    job_id = await cancelled_past_its_hold(studio, creator)
+    assert await end_of_cancelled(studio, job_id, charge=1)
+    ended = await books(studio)
+    for charge in (1, 0, 2):
+        assert not await end_of_cancelled(studio, job_id, charge=charge)
+        assert await books(studio) == ended
+    assert await balance(studio, creator.account_id) == (99, 0)
+
+
+async def test_of_many_ends_of_a_hold_at_once_one_counts(studio: Studio) -> None:
+    creator = await make_creator(studio, credits=100)
+    job_id = await cancelled_past_its_hold(studio, creator)
+    ends = await asyncio.gather(*(end_of_cancelled(studio, job_id, charge=1) for _ in range(4)))
+    assert sorted(ends) == [False, False, False, True]
+    assert await balance(studio, creator.account_id) == (99, 0)
+
+
 async def test_many_ended_grants_are_written_off_and_busy_accounts_left_for_the_next_time(
     studio: Studio,
 ) -> None:
