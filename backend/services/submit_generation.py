@@ -172,9 +172,11 @@ async def _refusal(
         case "tier_full":
             return await _full(studio, principal, tier, resolved)
         case "daily_quota":
+            # How many were sent is not counted beyond the quota, which may have been lowered since.
+            jobs = "1 job" if tier.daily_jobs == 1 else f"{tier.daily_jobs} jobs"
+            are = "is" if tier.daily_jobs == 1 else "are"
             return QuotaExhausted(
-                f"{found} jobs were sent today, as many as the {tier.name} tier allows in a day."
-                " The next day begins at midnight UTC.",
+                f"Today's {jobs} of the {tier.name} tier {are} used. The next day begins at midnight UTC.",
                 retry_after=_until_midnight(studio),
             )
         case _:

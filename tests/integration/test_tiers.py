@@ -178,10 +178,22 @@ async def test_the_days_quota_counts_jobs_of_this_day_in_utc(studio: Studio) -> 
     )
     for _ in range(2):
         await submit(studio, creator)
-    with pytest.raises(QuotaExhausted, match="2 jobs were sent today") as refused:
+    with pytest.raises(QuotaExhausted, match="Today's 2 jobs of the free tier are used") as refused:
         await submit(studio, creator)
     assert refused.value.retry_after is not None
     assert timedelta(0) < refused.value.retry_after <= timedelta(days=1)
+
+
+async def test_a_days_quota_that_was_lowered_says_no_wrong_number_of_jobs_sent(studio: Studio) -> None:
+    creator = await make_creator(studio, tier="free")
+    for _ in range(3):
+        await submit(studio, creator)
+    await edit_tier(studio, name="free", changes={"daily_jobs": "1"})
+    with pytest.raises(QuotaExhausted) as refused:
+        await submit(studio, creator)
+    assert refused.value.message == (
+        "Today's 1 job of the free tier is used. The next day begins at midnight UTC."
+    )
 
 
 async def test_a_clip_is_kept_as_long_as_its_tier_says_on_the_day_of_its_release(studio: Studio) -> None:

@@ -15,7 +15,7 @@ REFUSALS = {
         timedelta(days=9),
     ),
     "too many today": (
-        "50 jobs were sent today, as many as the free tier allows in a day. The next day begins at midnight UTC.",
+        "Today's 50 jobs of the free tier are used. The next day begins at midnight UTC.",
         "quota_exhausted",
         timedelta(hours=5),
     ),
