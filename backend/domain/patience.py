@@ -5,6 +5,8 @@ from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from backend.domain.pace import MOST_TIMES
+
 
 class Stage(StrEnum):
     """What an attempt does, as far as it matters to how long that may take."""
@@ -45,6 +47,15 @@ _AT_LEAST: MappingProxyType[Stage, timedelta] = MappingProxyType(
 )
 SHORTEST = min(_AT_LEAST.values())
 """No attempt is stalled before this."""
+
+
+_ALWAYS_BELIEVED_S = 60.0
+
+
+def believed_s(said_s: float, declared_s: float) -> float:
+    """Seconds that a worker is believed to take for what its recipe declares: who says that its steps take days would
+    keep its job for ever. A minute always, so that slow machines may be slow."""
+    return min(said_s, max(_ALWAYS_BELIEVED_S, MOST_TIMES * declared_s))
 
 
 def patience(stage: Stage, pace: Pace) -> timedelta:

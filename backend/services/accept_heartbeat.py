@@ -6,7 +6,7 @@ worker and one for each job, so that nobody waits for two of them.
 
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, text, update
+from sqlalchemy import and_, case, func, null, or_, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,6 +24,7 @@ from backend.services.worker_wishes import wishes_for
 from backend.studio import Studio
 
 _NOW = func.clock_timestamp()
+_PHASES = {phase.value: number for number, phase in enumerate(AttemptPhase)}
 _LEASE_END = func.clock_timestamp() + text(f"interval '{LEASE.total_seconds()} seconds'")
 
 
@@ -133,7 +134,7 @@ async def _record_status(
 ) -> tuple[str, str] | None:
     # The job first, as everywhere, so that a heartbeat and a cancel never wait for each other.
     job = await session.get(Job, status.job_id, with_for_update=True)
-    if job is None or not await _renew(session, heartbeat, status):
+    if job is None or not await _renew(session, heartbeat, status, job.steps):
         return None
     if status.phase is AttemptPhase.RECEIVED or job.fence != status.fence:
         return None
@@ -143,14 +144,23 @@ async def _record_status(
     return (job.account_id, job.id) if await _show(session, job, status) else None
 
 
-async def _renew(session: AsyncSession, heartbeat: Heartbeat, status: AttemptStatus) -> bool:
-    """The attempt's lease goes on, if it is this worker's, of this fence, and alive."""
+async def _renew(session: AsyncSession, heartbeat: Heartbeat, status: AttemptStatus, steps: int) -> bool:
+    """The attempt's lease goes on, if it is this worker's, of this fence, and alive.
+
+    Progress is a phase or a step further than any before, so that who goes to and fro stalls. A member of a batch that
+    broke begins again: alone, so it is one of one from then on, and may do so once.
+    """
     begun = status.phase is not AttemptPhase.RECEIVED
+    step, phase = min(status.step, steps), _PHASES[status.phase.value]
+    reached = case(_PHASES, value=col(Attempt.phase), else_=-1)
+    again = and_(col(Attempt.batch_size) > 1, or_(col(Attempt.steps_done) > step, reached > phase))
     progressed = or_(
-        col(Attempt.phase) != status.phase.value,
-        col(Attempt.steps_done) != status.step,
+        again,
+        reached < phase,
+        col(Attempt.steps_done) < step,
         col(Attempt.progressed_at).is_(None),
     )
+    starts = _NOW if begun else null()
     kept = await session.execute(
         update(Attempt)
         .where(
@@ -164,13 +174,13 @@ async def _renew(session: AsyncSession, heartbeat: Heartbeat, status: AttemptSta
             state=AttemptState.RUNNING.value if begun else col(Attempt.state),
             boot_id=heartbeat.boot_id,
             seen_at=func.coalesce(col(Attempt.seen_at), _NOW),
-            started_at=func.coalesce(col(Attempt.started_at), _NOW) if begun else col(Attempt.started_at),
+            started_at=case((again, starts), else_=func.coalesce(col(Attempt.started_at), starts)),
             lease_expires_at=_LEASE_END,
-            phase=status.phase.value,
+            phase=case((or_(again, reached < phase), status.phase.value), else_=col(Attempt.phase)),
             progressed_at=case((progressed, _NOW), else_=col(Attempt.progressed_at)),
             step_s=func.coalesce(status.step_s, col(Attempt.step_s)),
-            # As it is: a member of a batch that broke begins again, and is watched as it does.
-            steps_done=status.step,
+            steps_done=case((again, step), else_=func.greatest(col(Attempt.steps_done), step)),
+            batch_size=case((again, 1), else_=col(Attempt.batch_size)),
             resumed_from_step=status.resumed_from_step,
         )
         .execution_options(synchronize_session=False)

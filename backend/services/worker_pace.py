@@ -5,7 +5,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.contracts import AttemptPhase
 from backend.db.models import Attempt, Job
-from backend.domain.patience import Pace, Stage
+from backend.domain.patience import Pace, Stage, believed_s
 from backend.domain.spec import GenerationSpec
 from backend.recipes import CATALOGUE
 
@@ -50,6 +50,7 @@ def stage_of(attempt: Attempt) -> Stage:
 async def pace_of(session: AsyncSession, attempt: Attempt, job: Job) -> Pace:
     """This worker's pace with this job: measured medians, this attempt's own steps, the recipe's expectation.
 
+    All that is measured is the worker's word, and believed within bounds of what the recipe declares.
     Medians are of one clip's share of a pass; what is expected of this attempt is of all that are in its own.
     """
     measured = (
@@ -60,12 +61,15 @@ async def pace_of(session: AsyncSession, attempt: Attempt, job: Job) -> Pace:
     ).one()
     recipe = CATALOGUE.get(job.recipe)
     cost = recipe.cost if recipe is not None else None
-    share_s = expected_step_s(job) if measured.step_s is None else measured.step_s * _pixels(job)
     together = attempt.batch_size
+    declared_s = expected_step_s(job) * together
+    step_s = declared_s if measured.step_s is None else measured.step_s * _pixels(job) * together
+    load_s = cost.load_s if cost else 0.0
+    around_s = cost.base_gpu_s * together if cost else 0.0
     return Pace(
-        step_s=max(attempt.step_s or 0.0, share_s * together),
-        load_s=max(measured.load_s or 0.0, cost.load_s if cost else 0.0),
-        around_s=max(measured.around_s or 0.0, cost.base_gpu_s if cost else 0.0) * together,
+        step_s=believed_s(max(attempt.step_s or 0.0, step_s), declared_s),
+        load_s=believed_s(max(measured.load_s or 0.0, load_s), load_s),
+        around_s=believed_s(max((measured.around_s or 0.0) * together, around_s), around_s),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from backend.auth.principal import Principal
-from backend.contracts import Batch, FailureCause, Order, Wish
+from backend.contracts import AttemptPhase, Batch, FailureCause, Order, Wish
 from backend.contracts.arq_queue import open_queues
 from backend.db.engine import Database
 from backend.db.listen import OutboxBell
@@ -201,6 +201,48 @@ async def test_members_of_a_batch_that_broke_are_not_stalled_while_one_of_them_s
     async with studio.db.transaction() as session:
         await session.execute(text("UPDATE attempts SET progressed_at = now() - interval '1 hour'"))
     assert await expire_stalled(studio) == 2
+
+
+async def test_a_member_of_a_batch_begins_again_once(
+    studio: Studio, term: Term, worker: MessageWorker, creator: Principal
+) -> None:
+    member, _other = await _batch(
+        studio, term, [(await submit(studio, creator, seed=s)).id for s in range(2)]
+    )
+    stalled = []
+    for step in (5, 0, 1, 0, 1):
+        await worker.beat(worker.status(member, step))
+        async with studio.db.transaction() as session:
+            await session.execute(
+                text(
+                    "UPDATE attempts SET progressed_at = progressed_at - interval '45 s',"
+                    " seen_at = seen_at - interval '45 s' WHERE id = :id"
+                ),
+                {"id": member.attempt_id},
+            )
+        stalled.append(await expire_stalled(studio))
+    assert stalled == [0, 0, 0, 1, 0]
+
+
+async def test_who_begins_again_alone_is_measured_from_there(
+    studio: Studio, term: Term, worker: MessageWorker, creator: Principal
+) -> None:
+    member, _other = await _batch(
+        studio, term, [(await submit(studio, creator, seed=s)).id for s in range(2)]
+    )
+
+    async def known() -> tuple[int, bool]:
+        async with studio.db.reading() as session:
+            attempt = await session.get(Attempt, member.attempt_id)
+            assert attempt is not None
+            return attempt.batch_size, attempt.started_at is not None
+
+    await worker.beat(worker.status(member, 5))
+    assert await known() == (2, True)
+    await worker.beat(worker.status(member, 0, phase=AttemptPhase.RECEIVED))
+    assert await known() == (1, False)
+    await worker.beat(worker.status(member, 0, phase=AttemptPhase.LOADING))
+    assert await known() == (1, True)
 
 
 async def test_the_leader_asks_a_whole_batch_to_stop_for_an_urgent_job(

@@ -252,6 +252,43 @@ async def test_each_step_and_each_phase_is_progress(
         assert await expire_stalled(studio) == 0
 
 
+@pytest.mark.parametrize(
+    ("steps", "phases"),
+    [
+        ((3, 4, 3, 4), [AttemptPhase.DENOISING] * 2),
+        ((3, 3, 3, 3), [AttemptPhase.DENOISING, AttemptPhase.LOADING]),
+        ((999, 1000, 1001, 1002), [AttemptPhase.DENOISING] * 2),
+    ],
+    ids=["steps to and fro", "phases to and fro", "more steps than were ordered"],
+)
+async def test_what_goes_no_further_than_before_is_no_progress(
+    studio: Studio,
+    worker: MessageWorker,
+    creator: Principal,
+    steps: tuple[int, ...],
+    phases: list[AttemptPhase],
+) -> None:
+    order = await worker.take((await submit(studio, creator)).id)
+    for step, phase in zip(steps, phases * 2, strict=True):
+        await worker.beat(worker.status(order, step, phase=phase, step_s=0.5))
+        await _pass_time(studio, 25)
+    assert await expire_stalled(studio) == 1
+
+
+async def test_a_worker_that_says_its_steps_take_days_is_not_waited_for_that_long(
+    studio: Studio, worker: MessageWorker, creator: Principal
+) -> None:
+    order = await worker.take((await submit(studio, creator)).id)
+    await worker.beat(worker.status(order, 3, step_s=1e6))
+    asked = await preempt_generation(studio, await lead(studio), attempt_id=order.attempt_id)
+    assert asked is not None
+    assert asked.within.total_seconds() == pytest.approx(3 * 60 + 10)
+    await _pass_time(studio, 590)
+    assert await expire_stalled(studio) == 0
+    await _pass_time(studio, 20)
+    assert await expire_stalled(studio) == 1
+
+
 async def test_slow_steps_are_no_stall(studio: Studio, worker: MessageWorker, creator: Principal) -> None:
     order = await worker.take((await submit(studio, creator)).id)
     await worker.beat(worker.status(order, 3, step_s=30.0))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.domain.checkpoints import SHARE, interval_s
-from backend.domain.patience import SHORTEST, STOP_MARGIN, Pace, Stage, patience, stops_within
+from backend.domain.patience import SHORTEST, STOP_MARGIN, Pace, Stage, believed_s, patience, stops_within
 
 QUICK = Pace(step_s=0.02, load_s=2, around_s=0.6)
 SLOW = Pace(step_s=30, load_s=240, around_s=40)
@@ -20,6 +20,13 @@ def test_a_quick_worker_has_a_minute_a_step_and_a_slow_one_ten_of_its_steps() ->
 def test_loading_has_longer_than_a_step() -> None:
     assert patience(Stage.LOADING, QUICK) == timedelta(minutes=5)
     assert patience(Stage.LOADING, SLOW) == timedelta(minutes=20)
+
+
+def test_a_worker_is_believed_within_twenty_times_what_the_recipe_declares_or_a_minute() -> None:
+    assert believed_s(59, 0.01) == 59
+    assert believed_s(1e7, 0.01) == 60
+    assert believed_s(100, 11) == 100
+    assert believed_s(1e7, 11) == 220
 
 
 @given(
