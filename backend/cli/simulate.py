@@ -73,6 +73,8 @@ CARDS_GB = {
 }
 DEFAULT_GB = 80.0
 MAX_GPUS = 10_000
+LEAST_MTBF_S = 60.0
+"""A worker that crashes before its first checkpoints gets nothing done, ever."""
 
 
 class SimulationError(OperatorError):
@@ -108,10 +110,12 @@ def simulate(
 ) -> None:
     """Run the scheduler over a trace on a virtual clock, and print what became of everyone."""
     jobs = read_trace(trace_file)
+    if not jobs:
+        raise SimulationError(f"{trace_file} has no jobs: give it a line for each, below the header.")
     memory_gb = _fleet(gpus, fleet)
     shares = _shares(jobs, weights)
-    if switch_s < 0 or (mtbf is not None and mtbf <= 0) or (halve_at is not None and halve_at < 0):
-        raise SimulationError("--switch-s and --halve-at are at least 0, --mtbf is above 0.")
+    if switch_s < 0 or (mtbf is not None and mtbf < LEAST_MTBF_S) or (halve_at is not None and halve_at < 0):
+        raise SimulationError(f"--switch-s and --halve-at are at least 0, --mtbf at least {LEAST_MTBF_S:g}.")
     machines = Fleet(
         memory_gb=memory_gb,
         switch_s=switch_s,

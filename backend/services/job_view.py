@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.models import Artifact, Feedback, Job
 from backend.domain.artifact import ArtifactKind, ArtifactState
-from backend.domain.generation import ENDS, SHOWS_PREVIEW, InputVerdict, JobState
+from backend.domain.generation import ENDS, ON_WORKER, SHOWS_PREVIEW, InputVerdict, JobState
 from backend.domain.spec import GenerationSpec
 from backend.services.stop_cost import cost_of, stop_steps
 
@@ -132,7 +132,7 @@ def view_of(
         state=JobState(job.state),
         version=job.version,
         input_verdict=InputVerdict(job.input_verdict),
-        phase=job.phase,
+        phase=job.phase if JobState(job.state) in ON_WORKER else "",
         steps_done=job.steps_done,
         progress=progress_of(job),
         preview=_preview_of(job),

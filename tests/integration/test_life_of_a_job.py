@@ -74,11 +74,12 @@ async def test_a_good_job_is_charged_its_quote_and_released(studio: Studio, work
     assert await _balance(studio, creator) == (100 - job.quoted, job.quoted)
     await run_to_end(studio, worker, job.id)
     done = await get_generation(studio, creator, job.id)
-    assert (done.state, done.charged, done.released, done.progress) == (
+    assert (done.state, done.charged, done.released, done.progress, done.phase) == (
         JobState.COMPLETED,
         job.quoted,
         True,
         100,
+        "",
     )
     assert await _balance(studio, creator) == (100 - job.quoted, 0)
 

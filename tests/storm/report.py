@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from backend.domain.generation import ENDS
 from tests.storm.invariants import Rule, Violation
 from tests.storm.load import Load, Memory
+from tests.storm.plan import Kind
 from tests.storm.watch import RECOVERS_WITHIN_S, Seen, Watcher
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Report:
         lines.append("")
         if self.calm_s is not None:
             lines.append(f"all done {self.calm_s:.1f} s after the last fault")
+        if spared := [kind.value for kind in Kind if not self.recoveries.get(kind.value)]:
+            lines.append(f"not tried: {', '.join(spared)}")
         if not self.violations:
             lines.append("nothing was broken")
         else:

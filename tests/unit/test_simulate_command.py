@@ -72,12 +72,21 @@ def test_policies_are_compared_over_the_same_jobs_in_one_run(trace: str) -> None
         (["--gpus", "1", "--weights", "free=-1"], "--weights"),
         (["--gpus", "1", "--weights", "gold"], "--weights"),
         (["--gpus", "1", "--mtbf", "0"], "--mtbf"),
+        (["--gpus", "1", "--mtbf", "1"], "--mtbf"),
     ],
 )
 def test_a_wrong_option_is_named(trace: str, words: list[str], named: str) -> None:
     said = zoetrope("simulate", trace, *words)
     assert said.exit_code != 0
     assert named in said.output + str(said.exception)
+
+
+def test_a_trace_without_a_job_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.write_text("arrival_s,user,tier,model,gpu_s,vram_gb\n")
+    said = zoetrope("simulate", str(path), "--gpus", "1")
+    assert said.exit_code != 0
+    assert "no jobs" in said.output + str(said.exception)
 
 
 def test_a_trace_that_is_none_names_its_line(tmp_path: Path) -> None:
