@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
@@ -29,6 +30,21 @@ from backend.api.socket_limit import SocketLimit
 from backend.domain.errors import NotFound
 from backend.web_process import WebProcess
 
+_PARTS = (
+    videos,
+    quotes,
+    receipts,
+    attempts,
+    models,
+    uploads,
+    media,
+    auth,
+    billing,
+    objects,
+    health,
+    reference,
+)
+
 
 class _NothingThere(BaseRoute):
     """What no route of the API took: a JSON 404, never the web app's page, by whatever method and with any character.
@@ -45,7 +61,12 @@ class _NothingThere(BaseRoute):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises `NotFound`."""
+        """Raises `NotFound`, or HTTPException for a method that the address does not take."""
+        routes = (route for part in _PARTS for route in part.router.routes if isinstance(route, APIRoute))
+        if methods := {
+            m for each in routes if each.matches(scope)[0] is Match.PARTIAL for m in each.methods or ()
+        }:
+            raise HTTPException(405, headers={"allow": ", ".join(sorted(methods))})
         raise NotFound("There is nothing at this address. The API is described at /docs/api.")
 
 
@@ -74,20 +95,7 @@ def create_app(process: WebProcess | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.process = shared
-    for part in (
-        videos,
-        quotes,
-        receipts,
-        attempts,
-        models,
-        uploads,
-        media,
-        auth,
-        billing,
-        objects,
-        health,
-        reference,
-    ):
+    for part in _PARTS:
         app.include_router(part.router)
     app.router.routes.append(_NothingThere())
     install_error_handlers(app)

@@ -37,6 +37,20 @@ _CODES = {
     413: ("too_large", "The body is larger than allowed."),
     415: ("unsupported_media_type", "The body is of a type that this address does not take."),
 }
+_WRONG = {
+    "missing": "must be given",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "extra_forbidden": "is not known here",
+}
+"""What pydantic calls wrong, in the words of all other refusals."""
 _RETRY_WHEN_AWAY = timedelta(seconds=2)
 
 
@@ -126,10 +140,13 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     places = [str(part) for part in where if isinstance(part, str)] if isinstance(where, tuple | list) else []
     param = ".".join(places[1:]) or None
     message = str(first.get("msg", "")).removeprefix("Value error, ")
+    context = first.get("ctx")
+    if param and (words := _WRONG.get(str(first.get("type")))):
+        message = f"{param} {words.format_map(context if isinstance(context, dict) else {})}."
+    elif param:
+        message = f"{param}: {message}"
     return JSONResponse(
-        error_body(
-            f"{param}: {message}" if param else message, status=400, code="invalid_value", param=param
-        ),
+        error_body(message, status=400, code="invalid_value", param=param),
         status_code=400,
         headers={"x-should-retry": "false"},
     )

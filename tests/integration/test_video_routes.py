@@ -418,8 +418,15 @@ async def test_every_page_is_reached_both_ways(api: Api) -> None:
         page = (await http.get("/v1/videos", params={"limit": 2})).json()
         assert (page["object"], page["has_more"]) == ("list", True)
         assert (page["first_id"], page["last_id"]) == (made[4], made[3])
-        for params in ({"limit": 0}, {"limit": 101}, {"limit": "x"}, {"order": "up"}):
-            assert (await http.get("/v1/videos", params=params)).status_code == 400
+        for params, said in (
+            ({"limit": 0}, "limit must be at least 1."),
+            ({"limit": 101}, "limit must be at most 100."),
+            ({"limit": "x"}, "limit must be a whole number."),
+            ({"order": "up"}, "order must be 'asc' or 'desc'."),
+            ({"after": "x" * 101}, "after must have at most 100 characters."),
+        ):
+            answer = await http.get("/v1/videos", params=params)  # type: ignore[arg-type]  # numbers and words
+            assert (answer.status_code, answer.json()["error"]["message"]) == (400, said)
 
 
 async def test_nothing_is_fetched_before_release_nor_after(api: Api) -> None:
