@@ -63,9 +63,8 @@ class _NothingThere(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `NotFound`, or HTTPException for a method that the address does not take."""
         routes = (route for part in _PARTS for route in part.router.routes if isinstance(route, APIRoute))
-        if methods := {
-            m for each in routes if each.matches(scope)[0] is Match.PARTIAL for m in each.methods or ()
-        }:
+        partly = [route for route in routes if route.matches(scope)[0] is Match.PARTIAL]
+        if methods := {method for route in partly for method in route.methods or ()}:
             raise HTTPException(405, headers={"allow": ", ".join(sorted(methods))})
         raise NotFound("There is nothing at this address. The API is described at /docs/api.")
 
