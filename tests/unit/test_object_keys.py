@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 HOME = ROOT / "backend" / "domain" / "object_keys.py"
 
 
-@pytest.mark.parametrize("key", [*own_checkpoints("video_1", 7), kept_checkpoint("video_1", 7, 20)])
+@pytest.mark.parametrize("key", [*sorted(own_checkpoints("video_1", 7)), kept_checkpoint("video_1", 7, 20)])
 def test_a_checkpoints_key_says_which_attempt_made_it(key: str) -> None:
     assert fence_of_checkpoint(key) == 7
 
