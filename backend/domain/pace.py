@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 
 from backend.domain.quantiles import usual_and_late
@@ -100,7 +100,8 @@ class Paces:
     @property
     def ratio(self) -> float:
         """Seconds of a GPU-second of declared work, whatever it is."""
-        return _ratio(self.mix, self.made)
+        gpu_s = sum(clip.gpu_s for clip in self.made)
+        return self.mix.seconds(gpu_s, len(self.made)) / gpu_s if gpu_s > 0 else 1.0
 
     def _mix(self) -> Pace:
         """The pace of work of which only the sum is known: that of what was made lately."""
@@ -129,14 +130,4 @@ def _measured(clips: Sequence[Made], expected: Pace) -> Pace:
         base_gpu_s=expected.base_gpu_s,
     )
     took = [(clip.steps_s + clip.around_s) / max(pace.seconds(clip.gpu_s), 1e-3) for clip in newest]
-    return Pace(
-        step=pace.step,
-        around_s=pace.around_s,
-        base_gpu_s=pace.base_gpu_s,
-        late=max(1.0, usual_and_late(took, 1.0, LATE)[1]),
-    )
-
-
-def _ratio(mix: Pace, made: Sequence[Made]) -> float:
-    gpu_s = sum(clip.gpu_s for clip in made)
-    return mix.seconds(gpu_s, len(made)) / gpu_s if gpu_s > 0 else 1.0
+    return replace(pace, late=max(1.0, usual_and_late(took, 1.0, LATE)[1]))

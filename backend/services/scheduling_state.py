@@ -88,7 +88,7 @@ _MADE = text(
     f"""
     SELECT j.recipe, j.recipe_revision, j.gpu_s, j.steps, a.steps_s,
            greatest(0.0, a.span_s / a.batch_size - a.steps_s) AS around_s
-    FROM (SELECT id FROM workers WHERE state IN ('live', 'draining', 'quarantined')
+    FROM (SELECT id FROM workers WHERE state = ANY (:heard)
           ORDER BY heartbeat_at DESC LIMIT 50) w
     CROSS JOIN LATERAL (
         SELECT job_id, state, ended_at, batch_size, resumed_from_step,
@@ -163,7 +163,7 @@ async def read_speeds(studio: Studio) -> Speeds:
     async with studio.db.reading() as session:
         made = [
             clip
-            for row in await session.execute(_MADE, {"loaded_s": _LOADED_S})
+            for row in await session.execute(_MADE, {"loaded_s": _LOADED_S, "heard": [*HEARD]})
             if (clip := _made(row)) is not None
         ]
         after = (

@@ -46,7 +46,7 @@ class Clip(Jobs):
         if self.clip.id != self._asked_id():
             self.clip = ClipView()
         await self._reread(who)
-        if self.clip.under_way and not self.job.id:
+        if self.clip.under_way and not self.loaded:
             # Together, so that what is seen of it has its place from the first.
             await self._read(who)
         return None

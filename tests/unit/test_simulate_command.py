@@ -81,17 +81,12 @@ def test_a_wrong_option_is_named(trace: str, words: list[str], named: str) -> No
     assert named in said.output + str(said.exception)
 
 
-def test_a_trace_without_a_job_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "empty.csv"
-    path.write_text("arrival_s,user,tier,model,gpu_s,vram_gb\n")
-    said = zoetrope("simulate", str(path), "--gpus", "1")
-    assert said.exit_code != 0
-    assert "no jobs" in said.output + str(said.exception)
-
-
-def test_a_trace_that_is_none_names_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "named"), [("", "no jobs"), ("0,a,free,m,10,8\n1,b,free,m,soon,8\n", "line 3")]
+)
+def test_a_trace_that_is_none_says_why(tmp_path: Path, rows: str, named: str) -> None:
     path = tmp_path / "bad.csv"
-    path.write_text("arrival_s,user,tier,model,gpu_s,vram_gb\n0,a,free,m,10,8\n1,b,free,m,soon,8\n")
+    path.write_text("arrival_s,user,tier,model,gpu_s,vram_gb\n" + rows)
     said = zoetrope("simulate", str(path), "--gpus", "1")
     assert said.exit_code != 0
-    assert "3" in said.output + str(said.exception)
+    assert named in said.output + str(said.exception)
